@@ -1,0 +1,30 @@
+# Two commands do everything on a machine with Python >= 3.10 and git: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-fast lint clean
+
+demo: .venv/ready
+	$(BIN)/seqebm demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+test-fast: .venv/ready
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# torch first: its exact version is what keeps pip from looking for another build
+.venv/ready: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -c "import sys; assert sys.version_info >= (3, 10), 'seqebm needs Python 3.10 or newer'"
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet torch
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,287 @@
+"""Sequences with what a person must know about them, in memory and in HDF5 files."""
+
+from __future__ import annotations
+
+import collections.abc
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from seqebm.files import atomic_path, check_dataset, read_hdf5
+
+_FORMAT = "seqebm-sequences"
+_ATTRIBUTES = ("name", "frame_rate", "unit", "shape", "split", "scale", "offset")
+_CHUNK_VALUES = 2**16  # frames are compressed 256 KiB at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """One sequence of frames; ``original() == frames * scale + offset``.
+
+    Attributes:
+        frames: ``[time, visible]``, float32, at least one frame, all finite.
+        name: What it shows or where it comes from.
+        frame_rate: Frames per second.
+        unit: Unit of the original values, such as "grey level" or "radian".
+        shape: Shape of one frame, such as (height, width); by default (visible,).
+        split: Part of the data set that it belongs to, such as "train".
+        scale: What the frames were divided by, one number or ``[visible]``.
+        offset: What was subtracted before, one number or ``[visible]``.
+
+    Raises:
+        ValueError: If a field is out of range or does not fit the frames.
+        TypeError: If `frames` is not a tensor or a text field is not a string.
+
+    Example:
+        >>> heights = Sequence(torch.tensor([[0.0], [1.0]]), unit="cm", scale=2.0, offset=170.0)
+        >>> heights.original()
+        tensor([[170.],
+                [172.]])
+    """
+
+    frames: Tensor
+    name: str = ""
+    frame_rate: float = 25.0
+    unit: str = ""
+    shape: tuple[int, ...] = ()
+    split: str = ""
+    scale: Tensor | float = 1.0
+    offset: Tensor | float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_frames(self.frames)
+        visible = self.frames.shape[1]
+        self._set("frames", self.frames.to(torch.float32))
+        self._set("shape", tuple(int(size) for size in self.shape) or (visible,))
+        self._set("scale", _per_dimension("scale", self.scale, self.frames))
+        self._set("offset", _per_dimension("offset", self.offset, self.frames))
+        self._set("frame_rate", float(self.frame_rate))
+        self._check_labels(visible)
+
+    def original(self) -> Tensor:
+        """Returns the frames ``[time, visible]`` in `unit`: ``frames * scale + offset``."""
+        return self.frames * self.scale + self.offset
+
+    def _set(self, field: str, value: object) -> None:
+        object.__setattr__(self, field, value)
+
+    def _check_labels(self, visible: int) -> None:
+        for field in ("name", "unit", "split"):
+            if not isinstance(getattr(self, field), str):
+                raise TypeError(f"{field} must be a string, got {getattr(self, field)!r}")
+        if min(self.shape) < 1 or math.prod(self.shape) != visible:
+            raise ValueError(f"shape {self.shape} does not make frames of {visible} values")
+        if not 0 < self.frame_rate < math.inf:
+            raise ValueError(f"frame_rate must be positive, got {self.frame_rate}")
+
+
+class Sequences(collections.abc.Sequence[Sequence]):
+    """An immutable list of sequences; slices are `Sequences` too.
+
+    Args:
+        sequences: Any number of `Sequence`, possibly of different lengths and widths.
+
+    Raises:
+        TypeError: If an item is not a `Sequence`.
+
+    Example:
+        >>> train, test = torch.rand(5, 3), torch.rand(9, 3)
+        >>> data = Sequences([Sequence(train, split="train"), Sequence(test, split="test")])
+        >>> data.lengths, data.n_visible, data.split("train")
+        (tensor([5, 9]), 3, <1 sequence>)
+        >>> frames, lengths = data.padded()
+        >>> frames.shape
+        torch.Size([2, 9, 3])
+    """
+
+    def __init__(self, sequences: Iterable[Sequence]) -> None:
+        self._items = tuple(sequences)
+        for item in self._items:
+            if not isinstance(item, Sequence):
+                raise TypeError(
+                    f"sequences must be seqebm.data.Sequence, got {type(item).__name__}"
+                )
+
+    @classmethod
+    def from_frames(
+        cls, frames: Tensor, lengths: Tensor | None = None, **attributes: Any
+    ) -> Sequences:
+        """Sequences from a batch of frames; the `attributes` of `Sequence` hold for each.
+
+        Args:
+            frames: ``[n, time, visible]``.
+            lengths: ``[n]``, frames of each sequence (the rest is padding); by default all.
+            **attributes: Fields of `Sequence`, such as ``split="train"``.
+
+        Raises:
+            ValueError: If `frames` or `lengths` has another shape or a length is out of range.
+
+        Example:
+            >>> Sequences.from_frames(torch.rand(2, 5, 3), torch.tensor([5, 4])).lengths
+            tensor([5, 4])
+        """
+        if frames.ndim != 3:
+            raise ValueError(f"frames must be [n, time, visible], got {list(frames.shape)}")
+        n, time = frames.shape[:2]
+        ends = torch.full((n,), time) if lengths is None else lengths
+        if ends.is_floating_point() or ends.shape != (n,) or not all((ends > 0) & (ends <= time)):
+            raise ValueError(f"lengths must be {n} integers from 1 to {time}, got {ends}")
+        return cls(Sequence(one[:end], **attributes) for one, end in zip(frames, ends, strict=True))
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequences: ...
+    def __getitem__(self, index: int | slice) -> Sequence | Sequences:
+        return Sequences(self._items[index]) if isinstance(index, slice) else self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} sequence{'' if len(self) == 1 else 's'}>"
+
+    @property
+    def n_visible(self) -> int:
+        """The number of values in a frame.
+
+        Raises:
+            ValueError: If the sequences have different widths, or if there are none.
+        """
+        widths = sorted({item.frames.shape[1] for item in self})
+        if len(widths) != 1:
+            raise ValueError(f"sequences must have frames of one width, got widths {widths}")
+        return widths[0]
+
+    @property
+    def lengths(self) -> Tensor:
+        """Frames of each sequence, ``[n]``, int64."""
+        return torch.tensor([len(item.frames) for item in self], dtype=torch.int64)
+
+    def split(self, name: str) -> Sequences:
+        """Returns the sequences whose `split` is `name`.
+
+        Raises:
+            ValueError: If there are none; the message lists the splits there are.
+        """
+        found = Sequences(item for item in self if item.split == name)
+        if not found:
+            raise ValueError(f"no split {name!r}, there are {sorted({i.split for i in self})}")
+        return found
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """Returns frames ``[n, max_time, visible]``, zero after each end, and lengths ``[n]``.
+
+        Raises:
+            ValueError: If the sequences have different widths, or if there are none.
+        """
+        _ = self.n_visible
+        return pad_sequence([item.frames for item in self], batch_first=True), self.lengths
+
+
+def save_sequences(path: str | os.PathLike[str], sequences: Iterable[Sequence]) -> None:
+    """Writes sequences to an HDF5 file, all or nothing.
+
+    Frames are float32 data sets ``/sequences/00000 …`` ``[time, visible]`` whose attributes are
+    the other fields of `Sequence`.
+
+    Args:
+        path: The file to write; an older file is replaced once the new one is complete.
+        sequences: At least one.
+
+    Raises:
+        ValueError: If there is no sequence.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_sequences(f"{folder}/data.h5", [Sequence(torch.rand(5, 3), name="noise")])
+        ...     read_sequences(f"{folder}/data.h5")[0].name
+        'noise'
+    """
+    import h5py
+
+    items = Sequences(sequences)
+    if not items:
+        raise ValueError("sequences must not be empty")
+    # the layout of HDF5 1.8 and later allows attributes above 64 KiB (scale and offset)
+    with (
+        atomic_path(path) as temporary,
+        h5py.File(temporary, "w", libver=("v108", "latest")) as file,
+    ):
+        file.attrs.update(format=_FORMAT, version=1)
+        group = file.create_group("sequences")
+        for number, item in enumerate(items):
+            _write(group, f"{number:05d}", item)
+
+
+def read_sequences(path: str | os.PathLike[str]) -> Sequences:
+    """Reads what `save_sequences` has written; the attributes may be missing.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not intact, or not of this format; the message names it.
+
+    Example:
+        >>> read_sequences("nowhere.h5")
+        Traceback (most recent call last):
+        FileNotFoundError: nowhere.h5: no such file
+    """
+    with read_hdf5(path, _FORMAT) as file:
+        group = file["sequences"]
+        # numbers above 99999 have more digits
+        names = sorted(group, key=lambda name: (len(name), name))
+        if not names:
+            raise ValueError("no sequences in it")
+        return Sequences(_read(group[name], Path(path)) for name in names)
+
+
+def _write(group: Any, name: str, item: Sequence) -> None:
+    time, visible = item.frames.shape
+    rows = max(1, min(time, _CHUNK_VALUES // visible))
+    dataset = group.create_dataset(
+        name,
+        data=item.frames.detach().cpu().numpy(),
+        chunks=(rows, visible),
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
+    for key in _ATTRIBUTES:
+        value = getattr(item, key)
+        dataset.attrs[key] = value.cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def _read(dataset: Any, path: Path) -> Sequence:
+    check_dataset(dataset, path)
+    values = torch.from_numpy(dataset.astype("float32")[()])
+    attributes = {key: dataset.attrs[key] for key in _ATTRIBUTES if key in dataset.attrs}
+    try:
+        return Sequence(values, **attributes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {dataset.name}: {error}") from error
+
+
+def _check_frames(frames: Tensor) -> None:
+    if not isinstance(frames, Tensor):
+        raise TypeError(f"frames must be a tensor, got {type(frames).__name__}")
+    if frames.ndim != 2 or frames.numel() == 0:
+        raise ValueError(f"frames must be [time, visible], not empty, got {list(frames.shape)}")
+    if frames.is_complex() or not frames.to(torch.float32).isfinite().all():
+        raise ValueError("frames must be finite real numbers in float32")
+
+
+def _per_dimension(name: str, value: Any, frames: Tensor) -> Tensor:
+    """`value` as a float32 tensor, one number or one per column of `frames`."""
+    values = torch.as_tensor(value, dtype=torch.float32, device=frames.device)
+    if values.shape not in [(), frames.shape[1:]] or not values.isfinite().all():
+        raise ValueError(f"{name} must be finite, one number or {frames.shape[1]}, got {value!r}")
+    return values

@@ -1,0 +1,166 @@
+"""Writing files so that a killed run leaves no half of one, and reading files from strangers."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path to write to, which becomes `path` when the block ends without an error.
+
+    The temporary file is in the same folder and has the same suffix. It is on the disk before it
+    takes the place of `path`, so whatever interrupts the program leaves the old file or the new
+    one. After an error it is removed and `path` is as it was.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        The path to write to; no file is there yet.
+
+    Raises:
+        OSError: If the file cannot be written; the message names `path`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_path(Path(folder) / "note.txt") as temporary:
+        ...         _ = temporary.write_text("all or nothing")
+        ...     Path(folder, "note.txt").read_text()
+        'all or nothing'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}-{uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise OSError(number, f"cannot be written ({error})", str(path)) from error
+    finally:
+        with suppress(OSError):  # there is nothing to remove after a success
+            temporary.unlink()
+
+
+@contextmanager
+def read_hdf5(path: str | os.PathLike[str], format: str, version: int = 1) -> Iterator[Any]:
+    """An HDF5 file of this library, open for reading, whose errors name the file.
+
+    Args:
+        path: The file to read.
+        format: What the root attribute `format` must be.
+        version: The newest layout that the caller can read (root attribute `version`).
+
+    Yields:
+        The open `h5py.File`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not an intact HDF5 file of that format and version, or if anything
+            that is read from it in the block is missing or damaged.
+
+    Example:
+        >>> import h5py, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "weights.h5"
+        ...     with h5py.File(path, "w") as file:
+        ...         file.attrs.update(format="my-weights", version=1)
+        ...         file["weight"] = [1.0, 2.0]
+        ...     with read_hdf5(path, "my-weights") as file:
+        ...         check_dataset(file["weight"], path)
+        ...         print(file["weight"][:])
+        [1. 2.]
+    """
+    import h5py
+
+    path = existing_file(path)
+    with blame(path):
+        if not h5py.is_hdf5(path):
+            raise ValueError("not an HDF5 file")
+        with h5py.File(path, "r") as file:
+            _check_format(file.attrs.get("format"), file.attrs.get("version"), format, version)
+            yield file
+
+
+def check_dataset(dataset: Any, path: str | os.PathLike[str]) -> None:
+    """Refuses an HDF5 object that is not a plain array of numbers of a plausible size.
+
+    A header of a few bytes can claim any number of terabytes. Deflate makes data at most 1032
+    times smaller, so an honest data set needs storage in proportion. To be called before the
+    data are read.
+
+    Args:
+        dataset: What was found in the file.
+        path: The file, for the message and for its size.
+
+    Raises:
+        ValueError: If it is not a data set, not numeric, kept in other files, or claims more
+            than the bytes stored can hold.
+    """
+    import h5py
+
+    name = f"{path}: {getattr(dataset, 'name', dataset)}"
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+        raise ValueError(f"{name} is not an array")
+    if dataset.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold numbers, its type is {dataset.dtype}")
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"{name} is kept in other files")
+    cells = max(math.prod(dataset.shape), math.prod(dataset.chunks or ()))
+    stored = min(dataset.id.get_storage_size(), os.path.getsize(path))
+    check_claim(cells * dataset.dtype.itemsize, stored, name)
+
+
+def check_claim(claimed: int, stored: int, name: str) -> None:
+    """Refuses a claim of more bytes than deflate can have put into `stored` bytes.
+
+    Raises:
+        ValueError: If the claim is not plausible; the message starts with `name`.
+    """
+    if claimed > 1100 * stored + 2**20:
+        raise ValueError(f"{name} claims {claimed} bytes, but only {stored} are stored")
+
+
+@contextmanager
+def blame(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turns `errors` and the usual errors of reading damaged files into a ValueError naming it."""
+    usual = (OSError, RuntimeError, LookupError, TypeError, ValueError)
+    try:
+        yield
+    except usual + errors as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+
+
+def existing_file(path: str | os.PathLike[str]) -> Path:
+    """`path` as a Path.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If it is not a file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: not a file")
+    return path
+
+
+def _check_format(found: Any, version: Any, wanted: str, newest: int) -> None:
+    if not isinstance(found, str) or found != wanted:
+        raise ValueError(f"its format is {found!r}, expected {wanted!r}")
+    if not isinstance(version, Integral) or int(version) > newest:
+        raise ValueError(f"its version is {version}, this release reads {wanted} up to {newest}")

@@ -1,0 +1,80 @@
+"""Block Gibbs chains of many RBMs at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seqebm.rbm import RBMEnergy
+
+
+def _rowwise(bias: Tensor, rows: int) -> Tensor:
+    """`bias` as [units] where all rows share it, else as [rows, units]."""
+    return bias if bias.ndim == 1 else bias.reshape(rows, bias.shape[-1])
+
+
+@torch.no_grad()
+def chain(
+    rbm: RBMEnergy, start: Tensor, steps: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run `steps` sweeps h ~ P(h|v), v ~ P(v|h) from `start` in every row's RBM.
+
+    The sweeps work in buffers that are allocated once, so memory does not grow with `steps`.
+
+    Args:
+        rbm: the machines.
+        start: visible states to begin with, [*rows, visible].
+        steps: number of sweeps, at least 1.
+        generator: source of randomness; None is torch's default.
+
+    Returns:
+        The last visible states and the means E[v|h] they were drawn from, each [*rows, visible].
+
+    Raises:
+        ValueError: `steps` below 1.
+
+    Example:
+        >>> from seqebm.units import Bernoulli
+        >>> rbm = RBMEnergy(Bernoulli(2), torch.zeros(1, 2), torch.full((2,), 99.), torch.zeros(1))
+        >>> chain(rbm, torch.zeros(3, 2), steps=1)[0]
+        tensor([[1., 1.],
+                [1., 1.],
+                [1., 1.]])
+    """
+    if steps < 1:
+        raise ValueError(f"steps: expected at least one Gibbs sweep, got {steps}")
+    v = start.reshape(-1, start.shape[-1]).clone()
+    rows = len(v)
+    visible_bias, hidden_bias = _rowwise(rbm.visible_bias, rows), _rowwise(rbm.hidden_bias, rows)
+    v_mean, h = torch.empty_like(v), v.new_empty(rows, rbm.weight.shape[0])
+    h_mean = torch.empty_like(h)
+    for _ in range(steps):
+        torch.addmm(hidden_bias, rbm.visible.scaled(v), rbm.weight.t(), out=h_mean)
+        rbm.hidden.sample_into(h, rbm.hidden.mean_(h_mean), generator)
+        torch.addmm(visible_bias, h, rbm.weight, out=v_mean)
+        rbm.visible.sample_into(v, rbm.visible.mean_(v_mean), generator)
+    return v.view(start.shape), v_mean.view(start.shape)
+
+
+@torch.no_grad()
+def mean_field(rbm: RBMEnergy, h: Tensor, steps: int, clamped: Tensor | None = None) -> Tensor:
+    """Iterate the mean-field equations v = E[v|h], h = E[h|v], beginning with v = E[v|h].
+
+    Args:
+        rbm: the machines.
+        h: hidden means to begin with, [*rows, hidden].
+        steps: how often v is computed, at least once.
+        clamped: [*rows, visible], NaN where a visible unit is free and its value where it is known.
+
+    Returns:
+        The visible means, [*rows, visible], with the clamped values in their places.
+    """
+
+    def visible(h: Tensor) -> Tensor:
+        v = rbm.visible_mean(h)
+        return v if clamped is None else torch.where(clamped.isnan(), v, clamped)
+
+    v = visible(h)
+    for _ in range(steps - 1):
+        v = visible(rbm.hidden_mean(v))
+    return v

@@ -1,0 +1,16 @@
+"""Training: the fit loop, schedules, checkpoints."""
+
+from seqebm.learning.checkpoint import load, load_training, save
+from seqebm.learning.fit import fit, minibatches
+from seqebm.learning.schedules import constant, linear, piecewise
+
+__all__ = [
+    "constant",
+    "fit",
+    "linear",
+    "load",
+    "load_training",
+    "minibatches",
+    "piecewise",
+    "save",
+]

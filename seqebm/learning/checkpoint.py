@@ -1,0 +1,167 @@
+"""Models and training runs in HDF5 files. No pickle: opening a file runs no code of its author."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqebm.files import atomic_path, check_dataset, read_hdf5
+from seqebm.models import SequenceModel
+from seqebm.models.rnn import rnn
+
+FORMAT = "seqebm-model"
+RUN_FILE = "model.h5"  #: the checkpoint's name in the folder of a training run
+
+StrPath = str | os.PathLike[str]
+
+
+def save(model: SequenceModel, path: StrPath, training: dict[str, Any] | None = None) -> None:
+    """Write a model, and what a training run needs to go on, to one HDF5 file.
+
+    The write is atomic: a run that is killed meanwhile leaves the previous file or the new one.
+    Kind and settings are attributes, each parameter is a dataset under `/parameters`.
+
+    Args:
+        model: a model of this library.
+        path: the file.
+        training: nested dictionaries and lists of numbers, strings and tensors.
+
+    Raises:
+        ValueError: units that a file cannot name.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import seqebm, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> seqebm.save(seqebm.RTRBM(4, 3), folder.name + "/model.h5")
+        >>> type(seqebm.load(folder.name + "/model.h5")).__name__
+        'RTRBM'
+        >>> folder.cleanup()
+    """
+    import h5py
+
+    kind = type(model).__name__
+    if kind not in _BUILDERS:
+        raise ValueError(f"model: expected one of {', '.join(_BUILDERS)}, got {kind}")
+    _build(kind, model.settings)  # settings that cannot be read back must not be written
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(format=FORMAT, version=1, kind=kind, settings=json.dumps(model.settings))
+        file.attrs["steps"] = json.dumps(_steps(model))
+        for name, value in model.state_dict().items():
+            file[f"parameters/{name}"] = value.detach().cpu().numpy()
+        if training is not None:
+            file.attrs["training"] = json.dumps(_pack(training, file.create_group("training")))
+
+
+def load(path: StrPath) -> SequenceModel:
+    """Read the model in a checkpoint, or in the folder of a training run.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint, a damaged one, or one of an unknown kind of model.
+    """
+    return _read(path)[0]
+
+
+def load_training(path: StrPath) -> tuple[SequenceModel, dict[str, Any]]:
+    """Read a model and the `training` that was saved with it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: as `load`, or a file that holds a model only.
+    """
+    model, training = _read(path)
+    if training is None:
+        raise ValueError(f"{path}: holds a model but no training run that could be resumed")
+    return model, training
+
+
+def _read(path: StrPath) -> tuple[SequenceModel, dict[str, Any] | None]:
+    path = Path(path)
+    path = path / RUN_FILE if path.is_dir() else path
+    with read_hdf5(path, FORMAT) as file:
+        kind = str(file.attrs["kind"])
+        if kind not in _BUILDERS:
+            raise ValueError(f"{path}: unknown kind of model {kind!r}")
+        parameters = file["parameters"]
+        stored = {name: parameters[name] for name in parameters}
+        model = _empty_model(kind, json.loads(file.attrs["settings"]), stored, path)
+        for name, value in json.loads(file.attrs["steps"]).items():
+            setattr(model, name, int(value))
+        training = None
+        if "training" in file.attrs:
+            training = _unpack(json.loads(file.attrs["training"]), file["training"], path)
+    return model, training
+
+
+def _empty_model(
+    kind: str, settings: dict[str, Any], stored: dict[str, Any], path: Path
+) -> SequenceModel:
+    """Build the model without memory, compare its shapes with the file's, then fill it."""
+    with torch.device("meta"):
+        model = _build(kind, settings)
+    if "chains" in stored:
+        model.register_buffer("chains", torch.empty(stored["chains"].shape, device="meta"))
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(dataset.shape) for name, dataset in stored.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        raise ValueError(
+            f"{path}: parameters do not fit a {kind}: "
+            + ", ".join(f"{n} is {found.get(n)}, expected {expected.get(n)}" for n in wrong[:3])
+        )
+    state = {name: _tensor(dataset, path) for name, dataset in stored.items()}
+    model.load_state_dict(state, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model
+
+
+def _tensor(dataset: Any, path: Path) -> Tensor:
+    """A dataset as a tensor, after checking that the file holds as much as it claims."""
+    check_dataset(dataset, path)
+    return torch.from_numpy(np.asarray(dataset[()]).copy())
+
+
+def _steps(model: SequenceModel) -> dict[str, int]:
+    """The numbers of Gibbs steps that are set on a model after it is built."""
+    names = ("gibbs_steps", "sampling_steps")
+    return {name: getattr(model, name) for name in names if hasattr(model, name)}
+
+
+_BUILDERS: dict[str, Callable[..., SequenceModel]] = {**SequenceModel.kinds, "RNN": rnn}
+
+
+def _build(kind: str, settings: dict[str, Any]) -> SequenceModel:
+    return _BUILDERS[kind](**settings)
+
+
+def _pack(tree: Any, group: Any) -> Any:
+    """The tree as JSON, with every tensor replaced by the name of a dataset in `group`."""
+    if isinstance(tree, Tensor):
+        name = str(len(group))
+        group[name] = tree.detach().cpu().numpy()
+        return {"tensor": name}
+    if isinstance(tree, dict):
+        return {"items": [[key, _pack(value, group)] for key, value in tree.items()]}
+    if isinstance(tree, list | tuple):
+        return [_pack(value, group) for value in tree]
+    return tree
+
+
+def _unpack(tree: Any, group: Any, path: Path) -> Any:
+    """The inverse of `_pack`."""
+    if isinstance(tree, list):
+        return [_unpack(value, group, path) for value in tree]
+    if isinstance(tree, dict) and "tensor" in tree:
+        return _tensor(group[tree["tensor"]], path)
+    if isinstance(tree, dict):
+        return {key: _unpack(value, group, path) for key, value in tree["items"]}
+    return tree

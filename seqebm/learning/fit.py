@@ -1,0 +1,271 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from seqebm.data import Sequences
+from seqebm.learning.checkpoint import StrPath, load_training, save
+from seqebm.learning.schedules import Schedule
+from seqebm.models import SequenceModel
+
+Batch = Tensor | tuple[Tensor, Tensor]  #: frames, or frames and their lengths
+Data = Callable[[int], Batch]  #: training data as a function of the step
+History = list[dict[str, float]]
+
+
+def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Data:
+    """Random minibatches as a function of the step: every sequence once an epoch.
+
+    Being a function of the step and the seed only, they are the same in a resumed run.
+
+    Args:
+        sequences: frames [n, time, visible] or `Sequences`.
+        batch: sequences in a minibatch.
+        seed: decides the order.
+
+    Raises:
+        ValueError: a batch below 1.
+
+    Example:
+        >>> data = minibatches(torch.rand(5, 7, 9), batch=2, seed=1)
+        >>> data(0).shape
+        torch.Size([2, 7, 9])
+    """
+    if batch < 1:
+        raise ValueError(f"batch: expected at least 1, got {batch}")
+    frames, lengths = sequences.padded() if isinstance(sequences, Sequences) else (sequences, None)
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> list[int]:
+        source = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
+        return source.permutation(len(frames)).tolist()
+
+    def data(step: int) -> Batch:
+        places = (divmod(step * batch + i, len(frames)) for i in range(batch))
+        chosen = [order(epoch)[place] for epoch, place in places]
+        if lengths is None or bool((lengths == frames.shape[1]).all()):
+            return frames[chosen]
+        longest = int(lengths[chosen].max())
+        return frames[chosen, :longest], lengths[chosen]
+
+    return data
+
+
+def fit(
+    model: SequenceModel,
+    data: Data | Tensor | Sequences,
+    *,
+    steps: int,
+    batch: int = 16,
+    seed: int = 0,
+    optimizer: torch.optim.Optimizer | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
+    clip: float | None = None,
+    average: float | None = None,
+    evaluate: Callable[[SequenceModel], Mapping[str, float]] | None = None,
+    evaluate_every: int = 1000,
+    checkpoint: StrPath | None = None,
+    checkpoint_every: int = 1000,
+    resume: bool = False,
+    generator: torch.Generator | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Train a model on `loss`, with checkpoints from which a run goes on bit for bit (on a CPU).
+
+    Args:
+        model: trained in place.
+        data: frames [n, time, visible] or `Sequences`, from which minibatches are drawn; or a
+            function from the step to frames or to (frames, lengths).
+        steps: number of updates in all, those before a resumption counted in.
+        batch: sequences in a minibatch (where `data` is no function).
+        seed: decides the order of the minibatches (where `data` is no function).
+        optimizer: any optimiser of torch over the model's parameters; Adam(1e-3) if None.
+        schedules: functions of the step: "lr" and any other entry of the optimiser's groups
+            ("momentum"), "gibbs_steps" for the model.
+        clip: largest norm of the gradient.
+        average: decay of an exponential moving average of the parameters, which is what
+            `evaluate` sees, what checkpoints hold as the model, and what `model` is at the end.
+        evaluate: called every `evaluate_every` steps and at the end; what it gives is recorded.
+        evaluate_every: steps between records of the history.
+        checkpoint: file to write every `checkpoint_every` steps and at the end.
+        checkpoint_every: steps between checkpoints.
+        resume: go on from `checkpoint` where it exists.
+        generator: source of randomness of the chains; None is torch's default.
+        progress: whether to show a progress bar; None shows it on a terminal only.
+
+    Returns:
+        The history: one dictionary a record with step, seconds, the mean loss since the last
+        record, and what `evaluate` gave.
+
+    Raises:
+        FloatingPointError: the loss or a gradient is not finite. Step and parameter are named, and
+            the model and the last checkpoint stay as they were before the step.
+        ValueError: an unknown schedule, or a checkpoint of another model or optimiser.
+
+    Example:
+        >>> import seqebm
+        >>> model = seqebm.RTRBM(9, 5)
+        >>> history = seqebm.fit(model, torch.rand(20, 7, 9), steps=3)
+        >>> history[-1]["step"]
+        3
+    """
+    run = _Run(model, optimizer, schedules or {}, clip, average, generator)
+    if resume and checkpoint is not None and Path(checkpoint).exists():
+        run.restore(checkpoint)
+    batches = data if callable(data) else minibatches(data, batch, seed)
+    bar = _progress_bar(run.step, steps, progress)
+    losses: list[float] = []
+    started = time.monotonic() - run.seconds
+    while run.step < steps:
+        losses.append(run.update(batches(run.step)))
+        run.seconds = time.monotonic() - started
+        done = run.step == steps
+        if done or run.step % evaluate_every == 0:
+            run.record(losses, evaluate)
+            losses = []
+        if checkpoint is not None and (done or run.step % checkpoint_every == 0):
+            run.save(checkpoint)
+        bar.update()
+        bar.set_postfix(
+            loss=f"{losses[-1] if losses else run.history[-1]['loss']:.3f}", refresh=False
+        )
+    bar.close()
+    run.use_average()
+    return run.history
+
+
+class _Run:
+    """A training run between two steps: everything that a checkpoint must hold."""
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        optimizer: torch.optim.Optimizer | None,
+        schedules: Mapping[str, Schedule],
+        clip: float | None,
+        average: float | None,
+        generator: torch.Generator | None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
+        self.schedules = schedules
+        self.clip = clip
+        self.average = None
+        if average is not None:
+            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
+        self.generator = generator or torch.default_generator
+        self.step, self.seconds = 0, 0.0
+        self.history: History = []
+        self._set_schedules()  # names them before any work is done
+
+    def update(self, batch: Batch) -> float:
+        """One step; its loss."""
+        self._set_schedules()
+        frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
+        self.optimizer.zero_grad()
+        loss = self.model.loss(frames, lengths, self.generator)
+        loss.backward()
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = get_total_norm(gradients)
+        if not bool((loss + norm).isfinite()):
+            raise FloatingPointError(self._diagnosis(float(loss)))
+        if self.clip is not None:
+            clip_grads_with_norm_(self.model.parameters(), self.clip, norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+        return float(loss.detach())
+
+    def _set_schedules(self) -> None:
+        """Set what the schedules say for this step."""
+        for name, schedule in self.schedules.items():
+            value = schedule(self.step)
+            if name == "gibbs_steps" and hasattr(self.model, name):
+                setattr(self.model, name, int(value))
+            elif all(name in group for group in self.optimizer.param_groups):
+                for group in self.optimizer.param_groups:
+                    group[name] = value
+            else:
+                raise ValueError(f"schedules: neither optimiser nor model has {name!r}")
+
+    def _diagnosis(self, loss: float) -> str:
+        """What went wrong at this step, with the first parameter whose gradient is not finite."""
+        wrong = [
+            name
+            for name, parameter in self.model.named_parameters()
+            if parameter.grad is not None and not bool(parameter.grad.isfinite().all())
+        ]
+        where = f"the gradient of {wrong[0]} is not finite" if wrong else "no gradient is at fault"
+        return f"training stopped at step {self.step}: loss {loss}, {where}"
+
+    @property
+    def result(self) -> SequenceModel:
+        """The model as it should be used: the average where one is kept."""
+        return self.model if self.average is None else cast(SequenceModel, self.average.module)
+
+    def record(
+        self,
+        losses: list[float],
+        evaluate: Callable[[SequenceModel], Mapping[str, float]] | None,
+    ) -> None:
+        """Add a record to the history."""
+        entry = {"step": self.step, "seconds": self.seconds, "loss": sum(losses) / len(losses)}
+        self.history.append({**entry, **(evaluate(self.result) if evaluate else {})})
+
+    def save(self, path: StrPath) -> None:
+        """Write a checkpoint."""
+        training: dict[str, Any] = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+        if self.average is not None:
+            training["raw"] = dict(self.model.state_dict())
+            training["averaged"] = int(self.average.n_averaged)
+        save(self.result, path, training)
+
+    def restore(self, path: StrPath) -> None:
+        """Go back to where a checkpoint was written."""
+        saved, training = load_training(path)
+        if saved.settings != self.model.settings or type(saved) is not type(self.model):
+            raise ValueError(
+                f"{path}: holds a {type(saved).__name__} with {saved.settings}, "
+                f"not a {type(self.model).__name__} with {self.model.settings}"
+            )
+        if ("raw" in training) != (self.average is not None):
+            raise ValueError(f"{path}: saved with another setting of `average`")
+        self.model.load_state_dict(training.get("raw", saved.state_dict()))
+        if self.average is not None:
+            self.average.module.load_state_dict(saved.state_dict())
+            self.average.n_averaged.fill_(training["averaged"])
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.generator.set_state(training["generator"])
+        self.step, self.seconds = int(training["step"]), float(training["seconds"])
+        self.history = training["history"]
+
+    def use_average(self) -> None:
+        """Give the model its averaged parameters."""
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+
+
+def _progress_bar(start: int, steps: int, progress: bool | None) -> Any:
+    """A bar over the steps; with None it is silent unless stderr is a terminal."""
+    from tqdm import tqdm
+
+    hidden = None if progress is None else not progress
+    return tqdm(total=steps, initial=start, disable=hidden, unit="step", dynamic_ncols=True)

@@ -1,0 +1,251 @@
+"""Recipes: everything that decides a training run, in one flat table of keys, and presets of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+
+from seqebm.data import BallVideos, Sequences
+from seqebm.learning.fit import Data, fit, minibatches
+from seqebm.learning.schedules import Schedule, constant, linear, piecewise
+from seqebm.models import RBM, RTRBM, TRBM, SequenceModel
+from seqebm.models.energy import EnergyModel
+from seqebm.models.rnn import rnn
+
+MODELS = ("rbm", "trbm", "rtrbm", "rnn", "lstm", "gru")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The keys of `seqebm train --set`, with their defaults.
+
+    Attributes:
+        model: one of `MODELS`.
+        hidden: number of hidden units.
+        order: taps of a TRBM or RTRBM; None is the model's own default.
+        connections: taps that a TRBM has, of hh, vh, vv.
+        visible: kind of the visible units.
+        held_at_zero: names of parameters that stay zero, separated by commas.
+        steps: updates.
+        batch: sequences an update.
+        seed: decides initial values, data order and chains.
+        optimizer: "adam" or "sgd".
+        lr: learning rate of the first step.
+        lr_end: learning rate after the last one, approached in a straight line.
+        momentum: of sgd.
+        gibbs_steps: k of CD-k: a number, or step:number pairs as "0:10,1000:25".
+        pretrain: updates of static CD-5 that W is given beforehand (lr 0.01, momentum 0.9).
+        clip: largest norm of the gradient; 0 leaves it as it is.
+        average: decay of the moving average of the parameters; 0 keeps none.
+        balls: number of balls in generated videos.
+        resolution: their height and width in pixels.
+        length: their number of frames.
+    """
+
+    model: str = "rtrbm"
+    hidden: int = 200
+    order: int | None = None
+    connections: str = "hh,vh,vv"
+    visible: str = "bernoulli"
+    held_at_zero: str = ""
+    steps: int = 10_000
+    batch: int = 4
+    seed: int = 1
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    lr_end: float = 0.0
+    momentum: float = 0.9
+    gibbs_steps: str = "10"
+    pretrain: int = 0
+    clip: float = 0.0
+    average: float = 0.0
+    balls: int = 3
+    resolution: int = 30
+    length: int = 100
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Sutskever 2013, sec. 3.11: no taps from visible frames in either model
+    "thesis-balls": {
+        "hidden": 400,
+        "connections": "hh",
+        "steps": 100_000,
+        "batch": 1,
+        "optimizer": "sgd",
+        "lr": 0.01,
+        "gibbs_steps": "0:10,1000:25",
+        "pretrain": 30,
+    },
+}
+
+
+def make_recipe(model: str, preset: str | None, settings: Mapping[str, str]) -> Recipe:
+    """A recipe from a model's name, a preset and settings given as text.
+
+    Raises:
+        ValueError: an unknown model, preset or key, or a value of the wrong type.
+
+    Example:
+        >>> make_recipe("trbm", "thesis-balls", {"steps": "10"}).steps
+        10
+    """
+    if model not in MODELS:
+        raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+    values = {**(PRESETS[preset] if preset else {}), **_parsed(settings), "model": model}
+    return replace(Recipe(), **values)
+
+
+def _parsed(settings: Mapping[str, str]) -> dict[str, Any]:
+    """The settings with their texts turned into the types of the recipe's keys."""
+    types = {field.name: str(field.type) for field in fields(Recipe) if field.name != "model"}
+    parsed: dict[str, Any] = {}
+    for key, text in settings.items():
+        if key not in types:
+            raise ValueError(f"unknown key {key!r}; the keys are {', '.join(types)}")
+        convert = {"int": int, "int | None": int, "float": float, "str": str}[types[key]]
+        try:
+            parsed[key] = convert(text)
+        except ValueError:
+            raise ValueError(f"{key}: expected {types[key]}, got {text!r}") from None
+    return parsed
+
+
+def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
+    """The untrained model of a recipe.
+
+    Raises:
+        ValueError: settings that the model cannot have.
+    """
+    hidden, visible = recipe.hidden, recipe.visible
+    order = {} if recipe.order is None else {"order": recipe.order}
+    if recipe.model == "rbm":
+        model: SequenceModel = RBM(n_visible, hidden, visible)
+    elif recipe.model == "trbm":
+        connections = recipe.connections.split(",")
+        model = TRBM(n_visible, hidden, visible=visible, connections=connections, **order)
+    elif recipe.model == "rtrbm":
+        model = RTRBM(n_visible, hidden, visible=visible, **order)
+    else:
+        model = rnn(recipe.model, n_visible, hidden, visible=visible)
+    return _hold_at_zero(model, recipe.held_at_zero)
+
+
+def _hold_at_zero(model: SequenceModel, names: str) -> SequenceModel:
+    """Zero the named parameters and leave them out of the training."""
+    parameters = dict(model.named_parameters())
+    for name in filter(None, names.split(",")):
+        if name not in parameters:
+            raise ValueError(
+                f"held_at_zero: expected some of {', '.join(parameters)}, got {name!r}"
+            )
+        parameters[name].requires_grad_(False).zero_()
+    return model
+
+
+def make_data(recipe: Recipe, sequences: Sequences | None) -> Data:
+    """Minibatches of the sequences, or of an endless list of bouncing-ball videos where None."""
+    if sequences is not None:
+        return minibatches(sequences, recipe.batch, recipe.seed)
+    return BallVideos(
+        recipe.batch,
+        seed=recipe.seed,
+        length=recipe.length,
+        resolution=recipe.resolution,
+        balls=recipe.balls,
+    )
+
+
+def train(
+    recipe: Recipe, sequences: Sequences | None = None, **options: Any
+) -> tuple[SequenceModel, list[dict[str, float]]]:
+    """Build and train the model of a recipe.
+
+    Args:
+        recipe: what to train.
+        sequences: the training data; None generates bouncing balls as the recipe says.
+        options: passed to `fit`: checkpoint, resume, evaluate, evaluate_every, progress.
+
+    Returns:
+        The model and its history.
+    """
+    n_visible = recipe.resolution**2 if sequences is None else sequences.n_visible
+    with torch.random.fork_rng(devices=[]):  # initial values without touching the global state
+        torch.manual_seed(recipe.seed)
+        model = build_model(recipe, n_visible)
+    data = make_data(recipe, sequences)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    resuming = options.get("resume") and options.get("checkpoint")
+    if recipe.pretrain and not (resuming and options["checkpoint"].exists()):
+        pretrain_weight(model, data, recipe.pretrain, generator)
+    history = fit(
+        model,
+        data,
+        steps=recipe.steps,
+        optimizer=make_optimizer(model, recipe),
+        schedules=make_schedules(model, recipe),
+        clip=recipe.clip or None,
+        average=recipe.average or None,
+        generator=generator,
+        **options,
+    )
+    return model, history
+
+
+def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimiser of a recipe.
+
+    Raises:
+        ValueError: an unknown optimiser.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.lr)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum)
+    raise ValueError(f"optimizer: expected adam or sgd, got {recipe.optimizer!r}")
+
+
+def make_schedules(model: SequenceModel, recipe: Recipe) -> dict[str, Schedule]:
+    """The schedules of a recipe: the learning rate, and k for models that have it."""
+    schedules = {"lr": linear(recipe.lr, recipe.lr_end, recipe.steps)}
+    if hasattr(model, "gibbs_steps"):
+        schedules["gibbs_steps"] = _gibbs_schedule(recipe.gibbs_steps)
+    return schedules
+
+
+def _gibbs_schedule(text: str) -> Schedule:
+    """The schedule that "25" or "0:10,1000:25" stands for."""
+    try:
+        if ":" not in text:
+            return constant(int(text))
+        pairs = [part.split(":") for part in text.split(",")]
+        return piecewise({int(step): int(k) for step, k in pairs})
+    except ValueError:
+        raise ValueError(
+            f"gibbs_steps: expected a number or pairs such as 0:10,1000:25, got {text!r}"
+        ) from None
+
+
+def pretrain_weight(
+    model: SequenceModel, data: Data, steps: int, generator: torch.Generator
+) -> None:
+    """Give W some updates of static CD-5, as if frames were drawn anew (Sutskever 2013, 3.11.3).
+
+    Learning rate 0.01 and momentum 0.9; the other parameters of the model are left as they were.
+
+    Raises:
+        ValueError: the model has no RBM to train.
+    """
+    if not isinstance(model, EnergyModel):
+        raise ValueError(f"pretrain: a {type(model).__name__} has no RBM weights to pre-train")
+    rbm = RBM(model.visible.size, len(model.weight), model.visible)
+    rbm.weight = model.weight
+    rbm.gibbs_steps = 5
+    static = [rbm.weight, rbm.visible_bias, rbm.hidden_bias]
+    optimizer = torch.optim.SGD(static, lr=0.01, momentum=0.9)
+    fit(rbm, data, steps=steps, optimizer=optimizer, generator=generator, progress=False)

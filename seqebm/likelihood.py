@@ -1,0 +1,104 @@
+"""Log-likelihoods of RBMs by exact enumeration of the smaller layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from seqebm.rbm import RBMEnergy
+
+LARGEST_ENUMERATION = 20  #: units of the smaller layer up to which a sum over its states is done
+_BLOCK = 2**22  # numbers in one block of the enumeration: 32 MB in float64
+
+
+def enumerated_units(rbm: RBMEnergy) -> int:
+    """The number of units whose states an exact sum must run through."""
+    n_hidden, n_visible = rbm.weight.shape
+    return min(n_hidden, n_visible) if rbm.visible.enumerable else n_hidden
+
+
+def binary_states(n: int, start: int, stop: int, like: Tensor) -> Tensor:
+    """Rows `start` to `stop` of the list of all 2ⁿ binary vectors, [stop − start, n].
+
+    Example:
+        >>> binary_states(2, 0, 4, torch.tensor(0.0)).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    """
+    numbers = torch.arange(start, stop, device=like.device)
+    return (numbers[:, None] >> torch.arange(n, device=like.device) & 1).to(like.dtype)
+
+
+def _blocks(rbm: RBMEnergy) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of states of the enumerated layer with log Σ exp(−E) over the other layer.
+
+    Yields states [states, units] and log weights [*rows, states].
+    """
+    n_hidden, n_visible = rbm.weight.shape
+    n = enumerated_units(rbm)
+    if n > LARGEST_ENUMERATION:
+        raise ValueError(
+            f"exact enumeration takes at most {LARGEST_ENUMERATION} units in the smaller layer, "
+            f"this RBM has {n} (visible {n_visible}, hidden {n_hidden})"
+        )
+    rbm = _with_state_axis(rbm)
+    size = max(1, _BLOCK // (max(1, rbm.rows.numel()) * max(n_visible, n_hidden)))
+    for start in range(0, 2**n, size):
+        states = binary_states(n, start, min(start + size, 2**n), rbm.weight)
+        if n == n_hidden:
+            others = rbm.visible.log_partition(rbm.visible_bias, rbm.visible_drive(states))
+            yield states, others - rbm.hidden.energy(states, rbm.hidden_bias)
+        else:
+            others = rbm.hidden.log_partition(rbm.hidden_bias, rbm.hidden_drive(states))
+            yield states, others - rbm.visible.energy(states, rbm.visible_bias)
+
+
+def _with_state_axis(rbm: RBMEnergy) -> RBMEnergy:
+    """The same machines with rows [*rows, 1], ready to meet a list of states."""
+    visible_bias, hidden_bias = rbm.visible_bias.unsqueeze(-2), rbm.hidden_bias.unsqueeze(-2)
+    return RBMEnergy(rbm.visible, rbm.weight, visible_bias, hidden_bias)
+
+
+def log_partition(rbm: RBMEnergy) -> Tensor:
+    """The exact log Z of every row's RBM, [*rows] (Sutskever 2013, eq. 2.25). Differentiable.
+
+    The sum runs over the states of the smaller layer, in blocks; the other layer is summed in
+    closed form.
+
+    Raises:
+        ValueError: the smaller layer has more than `LARGEST_ENUMERATION` units.
+
+    Example:
+        >>> from seqebm.units import Bernoulli
+        >>> rbm = RBMEnergy(Bernoulli(2), torch.zeros(1, 2), torch.zeros(2), torch.zeros(1))
+        >>> log_partition(rbm).exp()
+        tensor(8.)
+    """
+    return torch.stack([weights.logsumexp(-1) for _, weights in _blocks(rbm)]).logsumexp(0)
+
+
+def exact_log_prob(rbm: RBMEnergy, v: Tensor) -> Tensor:
+    """log p(v) = −F(v) − log Z in nats for every row, [*rows]. Differentiable.
+
+    Raises:
+        ValueError: the smaller layer has more than `LARGEST_ENUMERATION` units.
+    """
+    return -rbm.free_energy(v) - log_partition(rbm)
+
+
+@torch.no_grad()
+def exact_mean(rbm: RBMEnergy) -> Tensor:
+    """E[v] of every row's RBM, [*rows, visible], by enumeration.
+
+    Raises:
+        ValueError: the smaller layer has more than `LARGEST_ENUMERATION` units.
+    """
+    log_z = log_partition(rbm).unsqueeze(-1)
+    mean = rbm.weight.new_zeros(*rbm.rows, rbm.weight.shape[1])
+    for states, weights in _blocks(rbm):
+        p = (weights - log_z).exp().unsqueeze(-2)
+        hidden = states.shape[-1] == rbm.weight.shape[0]
+        visible = _with_state_axis(rbm).visible_mean(states) if hidden else states
+        mean += (p @ visible).squeeze(-2)
+    return mean

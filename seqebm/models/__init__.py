@@ -1,0 +1,9 @@
+"""Sequence models: a memory and a conditional each."""
+
+from seqebm.models.base import SequenceModel, Stream
+from seqebm.models.rbm import RBM
+from seqebm.models.rnn import RNN
+from seqebm.models.rtrbm import RTRBM
+from seqebm.models.trbm import TRBM
+
+__all__ = ["RBM", "RNN", "RTRBM", "TRBM", "SequenceModel", "Stream"]

@@ -1,0 +1,404 @@
+"""The one interface of all sequence models: a memory and a conditional.
+
+p(v_1 … v_T) = Π_t p(v_t | context_{t−1}),   context_t = memory(context_{t−1}, v_t)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from seqebm.models.conditionals import Conditional
+from seqebm.units import Units
+
+State = Any  #: what a memory carries from frame to frame: a tensor or a (named) tuple of tensors
+Context = Any  #: what a conditional is made from, likewise; every tensor is [batch, time, ...]
+
+
+def at(context: Context, index: Any) -> Context:
+    """Index every tensor of a context alike; entries that are None stay None.
+
+    Example:
+        >>> at((torch.arange(3), None), slice(1, None))
+        (tensor([1, 2]), None)
+    """
+    if context is None or isinstance(context, Tensor):
+        return None if context is None else context[index]
+    parts = [at(part, index) for part in context]
+    return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
+
+
+BEFORE = (slice(None), slice(None, -1))  #: the contexts before each frame
+AFTER = (slice(None), slice(1, None))  #: the contexts after each frame
+LAST = (slice(None), -1)  #: the context after the last frame
+
+
+class SequenceModel(nn.Module, ABC):
+    """A distribution over sequences of frames, v_1 … v_T in [batch, time, visible].
+
+    A model supplies a memory (`initial_state`, `scan`) and a `conditional`; everything that people
+    do with it is written here once. Frames must have the model's width; they are converted to the
+    precision of its parameters. With `lengths` [batch], frames beyond a sequence's length are
+    padding: they never touch a result, whatever they hold, and results there are zero.
+
+    Attributes:
+        visible: the kind of the visible units.
+        settings: the arguments that build a model of the same shape again.
+    """
+
+    kinds: ClassVar[dict[str, type[SequenceModel]]] = {}  #: all model classes by name
+
+    visible: Units
+    settings: dict[str, Any]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        SequenceModel.kinds[cls.__name__] = cls
+
+    # --- the memory and the conditional, which a model supplies -----------------------------
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """What the memory holds before the first frame of `batch` sequences."""
+
+    @abstractmethod
+    def scan(self, state: State, frames: Tensor) -> tuple[Context, State]:
+        """Remember frames [batch, time, visible].
+
+        Returns:
+            The contexts before the first frame, between the frames and after the last one, each
+            tensor [batch, time + 1, ...], and the state after the last frame.
+        """
+
+    @abstractmethod
+    def conditional(self, context: Context) -> Conditional:
+        """The distribution over the next frame, one for each row of the context."""
+
+    @abstractmethod
+    def hidden(self, contexts: Context, frames: Tensor) -> Tensor:
+        """The hidden state after each of the frames that `scan` turned into `contexts`."""
+
+    def imagine(
+        self, state: State, frame: Tensor, generator: torch.Generator | None
+    ) -> tuple[Context, State]:
+        """Remember a frame [batch, visible] that the model itself has drawn; returns as `scan`."""
+        return self.scan(state, frame.unsqueeze(1))
+
+    # --- what people do with a model --------------------------------------------------------
+
+    def loss(
+        self,
+        frames: Tensor,
+        lengths: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The learning signal per frame, averaged over all frames: a scalar to call backward on.
+
+        Its gradient is that of the exact negative log-likelihood in nats, or, for models whose
+        conditional is an RBM, the gradient of contrastive divergence with `gibbs_steps` sweeps.
+
+        Args:
+            frames: [batch, time, visible].
+            lengths: [batch], or None where all sequences fill the batch.
+            generator: source of randomness; None is torch's default.
+
+        Raises:
+            ValueError: frames or lengths of a wrong shape, or values the units cannot take.
+            TypeError: frames that are no floating-point tensor, or lengths that are no integers.
+        """
+        frames, mask = self._checked(frames, lengths)
+        contexts, _ = self.scan(self.initial_state(len(frames)), frames)
+        contexts = at(contexts, BEFORE)
+        if lengths is not None:  # drop the padding, so that no chain runs for it
+            contexts, frames = at(contexts, mask), frames[mask]
+        return self.conditional(contexts).loss(frames, generator).mean()
+
+    def log_prob(
+        self, frames: Tensor, lengths: Tensor | None = None, method: str = "auto"
+    ) -> Tensor:
+        """log p(v_t | v_<t) in nats, [batch, time]. Differentiable.
+
+        Args:
+            frames: [batch, time, visible].
+            lengths: [batch] or None.
+            method: "exact" or "auto". An RBM conditional is enumerated, which serves models whose
+                smaller layer has at most 20 units.
+
+        Raises:
+            ValueError: bad frames or lengths, an unknown method, or a model too large.
+        """
+        frames, mask = self._checked(frames, lengths)
+        contexts, _ = self.scan(self.initial_state(len(frames)), frames)
+        log_prob = self.conditional(at(contexts, BEFORE)).log_prob(frames, method)
+        return log_prob.masked_fill(~mask, 0.0)
+
+    @torch.no_grad()
+    def filter(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The hidden state after each frame, given the frames up to it, [batch, time, hidden].
+
+        Raises:
+            ValueError: bad frames or lengths.
+        """
+        frames, mask = self._checked(frames, lengths)
+        contexts, _ = self.scan(self.initial_state(len(frames)), frames)
+        return self.hidden(contexts, frames) * mask.unsqueeze(-1)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        frames: Tensor,
+        lengths: Tensor | None = None,
+        method: str = "auto",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """E[v_t | v_<t], [batch, time, visible]; entry t never sees frame t or a later one.
+
+        Args:
+            frames: [batch, time, visible].
+            lengths: [batch] or None.
+            method: for an RBM conditional "exact" (enumeration), "mean_field" or "gibbs" (an
+                average along a chain); "auto" enumerates up to 10 units and else takes mean field.
+            generator: source of randomness of "gibbs".
+
+        Raises:
+            ValueError: bad frames or lengths, or an unknown method.
+        """
+        frames, mask = self._checked(frames, lengths)
+        contexts, _ = self.scan(self.initial_state(len(frames)), frames)
+        mean = self.conditional(at(contexts, BEFORE)).mean(method, generator)
+        return mean.expand_as(frames) * mask.unsqueeze(-1)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        length: int,
+        batch: int = 1,
+        prefix: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw sequences from the model, [batch, length, visible], frame after frame.
+
+        Args:
+            length: number of frames to draw.
+            batch: number of sequences; with a prefix of one sequence, that many continuations.
+            prefix: frames [batch, time, visible] to continue; they are not part of the result.
+            generator: source of randomness; None is torch's default.
+
+        Raises:
+            ValueError: a length or batch below 1, or a bad prefix.
+        """
+
+        def step(context: Context, state: State) -> tuple[Tensor, Context, State]:
+            frame, _ = self.conditional(context).sample(generator)
+            return frame, *self.imagine(state, frame, generator)
+
+        return self._generate(length, batch, prefix, step)
+
+    @torch.no_grad()
+    def sample_means(
+        self,
+        length: int,
+        batch: int = 1,
+        prefix: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Like `sample`, with the noise of the visible units removed from every frame.
+
+        Each frame is the mean of the last distribution that its sample came from, for an RBM
+        E[v|h] with h drawn by the chain, and it is the mean that the memory is given. These are
+        the conditional probabilities of the pixels that Sutskever 2013, sec. 3.11.1, shows.
+        """
+
+        def step(context: Context, state: State) -> tuple[Tensor, Context, State]:
+            _, mean = self.conditional(context).sample(generator)
+            return mean, *self.scan(state, mean.unsqueeze(1))
+
+        return self._generate(length, batch, prefix, step)
+
+    def _generate(
+        self,
+        length: int,
+        batch: int,
+        prefix: Tensor | None,
+        step: Callable[[Context, State], tuple[Tensor, Context, State]],
+    ) -> Tensor:
+        """Draw frames by `step`, which gives a frame and what `scan` says of it."""
+        if length < 1 or batch < 1:
+            raise ValueError(f"expected length ≥ 1 and batch ≥ 1, got {length} and {batch}")
+        context, state = self._begin(batch, prefix)
+        frames = []
+        for _ in range(length):
+            frame, contexts, state = step(context, state)
+            context = at(contexts, LAST)
+            frames.append(frame)
+        return torch.stack(frames, dim=1)
+
+    def _begin(self, batch: int, prefix: Tensor | None = None) -> tuple[Context, State]:
+        """Context and state of `batch` sequences before their first frame, or after a prefix."""
+        if prefix is None:
+            prefix = self._like.new_empty(batch, 0, self.visible.size)
+        else:
+            prefix, _ = self._checked(prefix, None, "prefix")
+        if len(prefix) == 1:
+            prefix = prefix.expand(batch, -1, -1)
+        elif batch not in (1, len(prefix)):
+            raise ValueError(f"prefix: expected 1 or {batch} sequences, got {len(prefix)}")
+        contexts, state = self.scan(self.initial_state(len(prefix)), prefix)
+        return at(contexts, LAST), state
+
+    @torch.no_grad()
+    def denoise(
+        self, frames: Tensor, mask: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Reconstruct each frame from the frames up to it, [batch, time, visible].
+
+        The memory filters the frames as they come; each is then reconstructed through the hidden
+        units, which know both the context and the frame itself. A model without hidden units in
+        its conditional (an RNN) has nothing to correct an observed value by and returns it as it
+        is. Missing values are first filled in from the context and the observed values of their
+        frame, and the memory is given the filled-in frame.
+
+        Args:
+            frames: [batch, time, visible]; unobserved entries may hold anything, NaN too.
+            mask: bool, [batch, time, visible], True = observed; None where all are.
+            lengths: [batch] or None.
+
+        Raises:
+            ValueError: bad frames or lengths, or a mask of another shape.
+            TypeError: a mask that is not bool.
+        """
+        if mask is not None:
+            frames = _observed(frames, mask)
+        frames, inside = self._checked(frames, lengths)
+        if mask is None:
+            contexts, _ = self.scan(self.initial_state(len(frames)), frames)
+            clean = self.conditional(at(contexts, BEFORE)).reconstruct(frames)
+        else:
+            stream = self.stream()
+            steps = zip(frames.unbind(1), mask.unbind(1), strict=True)
+            clean = torch.stack([stream.denoise(frame, seen) for frame, seen in steps], dim=1)
+        return clean * inside.unsqueeze(-1)
+
+    def stream(self) -> Stream:
+        """Filter, predict and denoise a frame at a time, in memory that does not grow."""
+        return Stream(self)
+
+    # --- checks -----------------------------------------------------------------------------
+
+    @property
+    def _like(self) -> Tensor:
+        """A parameter, for dtype and device."""
+        return next(self.parameters())
+
+    def _checked(
+        self, frames: Tensor, lengths: Tensor | None, name: str = "frames"
+    ) -> tuple[Tensor, Tensor]:
+        """The frames in the model's precision, padding zeroed, and a [batch, time] mask of them."""
+        if not isinstance(frames, Tensor) or not frames.is_floating_point():
+            got = getattr(frames, "dtype", type(frames).__name__)
+            raise TypeError(f"{name}: expected a floating-point tensor, got {got}")
+        if frames.ndim != 3 or frames.shape[-1] != self.visible.size or 0 in frames.shape:
+            raise ValueError(
+                f"{name}: expected shape [batch, time, {self.visible.size}] with at least one "
+                f"frame, got {[*frames.shape]}"
+            )
+        frames = frames.to(self._like.dtype)
+        batch, time = frames.shape[:2]
+        if lengths is None:
+            mask = torch.ones(batch, time, dtype=torch.bool, device=frames.device)
+        else:
+            _check_lengths(lengths, batch, time)
+            mask = torch.arange(time, device=frames.device) < lengths.unsqueeze(1)
+            frames = torch.where(mask.unsqueeze(-1), frames, 0.0)
+        self.visible.check(frames)
+        return frames, mask
+
+
+class Stream:
+    """One pass over sequences that arrive a frame at a time; made by `SequenceModel.stream`.
+
+    `predict` may be asked at any time. Each frame [batch, visible] is handed over once, to `filter`
+    or to `denoise`; the first one sets the batch. The results equal those of the model's methods
+    of the same names on whole sequences.
+
+    Example:
+        >>> import seqebm
+        >>> stream = seqebm.RTRBM(4, 3).stream()
+        >>> [tuple(stream.predict().shape), tuple(stream.filter(torch.ones(1, 4)).shape)]
+        [(1, 4), (1, 3)]
+    """
+
+    def __init__(self, model: SequenceModel) -> None:
+        self._model = model
+        self._started = False
+        with torch.no_grad():
+            self._context, self._state = model._begin(1)
+
+    @torch.no_grad()
+    def predict(self, method: str = "auto", generator: torch.Generator | None = None) -> Tensor:
+        """E[v | all frames so far], the next frame, [batch, visible]."""
+        return self._model.conditional(self._context).mean(method, generator)
+
+    @torch.no_grad()
+    def filter(self, frame: Tensor) -> Tensor:
+        """Take in a frame [batch, visible]; the hidden state after it, [batch, hidden]."""
+        frames = self._accept(frame)
+        contexts = self._advance(frames)
+        return self._model.hidden(contexts, frames)[:, 0]
+
+    @torch.no_grad()
+    def denoise(self, frame: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Take in a frame [batch, visible] with its mask; its reconstruction, [batch, visible]."""
+        if mask is not None:
+            frame = _observed(frame, mask)
+        frames = self._accept(frame)
+        conditional = self._model.conditional(at(self._context, (slice(None), None)))
+        if mask is not None:
+            frames = conditional.fill(frames, mask.unsqueeze(1))
+        self._advance(frames)
+        return conditional.reconstruct(frames)[:, 0]
+
+    def _accept(self, frame: Tensor) -> Tensor:
+        """The checked frame as [batch, 1, visible]; the first frame sets the batch."""
+        if not isinstance(frame, Tensor) or frame.ndim != 2:
+            got = [*frame.shape] if isinstance(frame, Tensor) else type(frame).__name__
+            raise ValueError(f"frame: expected a tensor [batch, visible], got {got}")
+        frames, _ = self._model._checked(frame.unsqueeze(1), None, "frame")
+        if not self._started:
+            self._context, self._state = self._model._begin(len(frame))
+            self._batch, self._started = len(frame), True
+        if len(frame) != self._batch:
+            raise ValueError(f"frame: expected a batch of {self._batch}, got {len(frame)}")
+        return frames
+
+    def _advance(self, frames: Tensor) -> Context:
+        """Remember one frame [batch, 1, visible]; the contexts before and after it."""
+        contexts, self._state = self._model.scan(self._state, frames)
+        self._context = at(contexts, LAST)
+        return contexts
+
+
+def _observed(frames: Tensor, mask: Tensor) -> Tensor:
+    """The frames with zeros where the mask is False, after checking the mask."""
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise TypeError(f"mask: expected a bool tensor, got {getattr(mask, 'dtype', type(mask))}")
+    if mask.shape != frames.shape:
+        raise ValueError(
+            f"mask: expected the shape of the frames {[*frames.shape]}, got {[*mask.shape]}"
+        )
+    return torch.where(mask, frames, 0.0)
+
+
+def _check_lengths(lengths: Tensor, batch: int, time: int) -> None:
+    """Raise where lengths are not `batch` whole numbers from 1 to `time`."""
+    if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.is_complex():
+        got = getattr(lengths, "dtype", type(lengths).__name__)
+        raise TypeError(f"lengths: expected a tensor of integers, got {got}")
+    if lengths.shape != (batch,):
+        raise ValueError(f"lengths: expected shape [{batch}], got {[*lengths.shape]}")
+    if not bool(((lengths >= 1) & (lengths <= time)).all()):
+        raise ValueError(f"lengths: expected numbers from 1 to {time}, got {lengths.tolist()}")

@@ -1,0 +1,70 @@
+"""What sequence models whose conditional is an RBM have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqebm.models.base import BEFORE, Context, SequenceModel, at
+from seqebm.models.conditionals import RBMConditional
+from seqebm.rbm import RBMEnergy
+from seqebm.units import Units, make_units
+
+INITIAL_STD = 0.005  # Sutskever 2013, sec. 3.11.3
+
+
+class EnergyModel(SequenceModel):
+    """A sequence model whose conditional is an RBM with dynamic biases.
+
+    A model says in `biases` how its context moves the biases; W is the same at all times.
+
+    Attributes:
+        weight: W, [hidden, visible].
+        visible_bias: b_v, [visible].
+        hidden_bias: b_h, [hidden].
+        gibbs_steps: k of the contrastive divergence in `loss`.
+        sampling_steps: sweeps of the chain that draws a frame.
+    """
+
+    def __init__(
+        self, n_visible: int, n_hidden: int, visible: str | Units, **settings: Any
+    ) -> None:
+        super().__init__()
+        for name, size in {"n_visible": n_visible, "n_hidden": n_hidden}.items():
+            if size < 1:
+                raise ValueError(f"{name}: expected at least 1, got {size}")
+        self.visible = make_units(visible, n_visible)
+        self.settings = {
+            "n_visible": n_visible,
+            "n_hidden": n_hidden,
+            "visible": self.visible.spec,
+            **settings,
+        }
+        self.gibbs_steps = 10
+        self.sampling_steps = 50
+        self.weight = small_parameter(n_hidden, n_visible)
+        self.visible_bias = small_parameter(n_visible)
+        self.hidden_bias = small_parameter(n_hidden)
+
+    def biases(self, context: Context) -> tuple[Tensor, Tensor]:
+        """The biases B_v [..., visible] and B_h [..., hidden] that a context calls for."""
+        raise NotImplementedError
+
+    def rbm(self, context: Context) -> RBMEnergy:
+        """The RBMs over (v_t, h_t) given the contexts before t."""
+        return RBMEnergy(self.visible, self.weight, *self.biases(context))
+
+    def conditional(self, context: Context) -> RBMConditional:
+        """The RBMs with the hidden units summed out."""
+        return RBMConditional(self.rbm(context), self.gibbs_steps, self.sampling_steps)
+
+    def hidden(self, contexts: Context, frames: Tensor) -> Tensor:
+        """E[h_t | v_t, context_{t−1}]: eq. 3.5 for a TRBM, eq. 3.20 for an RTRBM."""
+        return self.rbm(at(contexts, BEFORE)).hidden_mean(frames)
+
+
+def small_parameter(*shape: int) -> nn.Parameter:
+    """A parameter drawn from N(0, 0.005²)."""
+    return nn.Parameter(torch.randn(*shape) * INITIAL_STD)

@@ -1,0 +1,186 @@
+"""Kinds of unit. A kind is one small object; the rest of the library asks it these questions only.
+
+A layer of units has a bias b and receives a drive d from the other layer (d = Wᵀh for the visible
+layer). Its part of the joint probability is exp(−energy(v, b) + scaled(v)·d); everything below
+follows from that. The total input is x = b + d.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Units(nn.Module, ABC):
+    """A layer of `size` units of one kind."""
+
+    spec: str  #: the name under which `make_units` builds this kind again
+    enumerable = False  #: whether the layer has finitely many states
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    @abstractmethod
+    def check(self, frames: Tensor) -> None:
+        """Raise ValueError where `frames` [..., size] hold values that such units cannot take."""
+
+    @abstractmethod
+    def energy(self, v: Tensor, bias: Tensor) -> Tensor:
+        """The part of the energy that does not depend on the other layer, [...]."""
+
+    def scaled(self, v: Tensor) -> Tensor:
+        """What the other layer sees of the state `v`, [..., size]."""
+        return v
+
+    @abstractmethod
+    def log_partition(self, bias: Tensor, drive: Tensor) -> Tensor:
+        """log Σ_v exp(−energy(v, bias) + scaled(v)·drive), an integral for real units, [...]."""
+
+    @abstractmethod
+    def mean_(self, x: Tensor) -> Tensor:
+        """Turn the total input x into the mean of the units, in place."""
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of the units whose total input is x, [..., size]."""
+        return self.mean_(x.clone())
+
+    @abstractmethod
+    def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Fill `out` with samples of units that have the given mean, and return it."""
+
+    def log_prob(self, v: Tensor, x: Tensor) -> Tensor:
+        """log p(v) in nats of independent units whose total input is x, [...]."""
+        return -self.energy(v, x) - self.log_partition(x, torch.zeros_like(x))
+
+
+class Bernoulli(Units):
+    """Binary units: E = −vᵀb, so p(v = 1) = σ(x) (Sutskever 2013, eqs. 2.24–2.27).
+
+    Values between 0 and 1 are accepted as data and stand for probabilities, as is customary for
+    grey pixels; log-probabilities of such values are those of the continuous formula.
+
+    Example:
+        >>> Bernoulli(2).mean(torch.tensor([0.0, 100.0]))
+        tensor([0.5000, 1.0000])
+    """
+
+    spec = "bernoulli"
+    enumerable = True
+
+    def check(self, frames: Tensor) -> None:
+        low, high = (float(x) for x in frames.aminmax()) if frames.numel() else (0.0, 0.0)
+        if not (low >= 0.0 and high <= 1.0):  # false for NaN too
+            raise ValueError(
+                f"frames: Bernoulli units take values in [0, 1], got values from {low} to {high}"
+            )
+
+    def energy(self, v: Tensor, bias: Tensor) -> Tensor:
+        return -(v * bias).sum(-1)
+
+    def log_partition(self, bias: Tensor, drive: Tensor) -> Tensor:
+        return F.softplus(bias + drive).sum(-1)
+
+    def mean_(self, x: Tensor) -> Tensor:
+        return x.sigmoid_()
+
+    def mean(self, x: Tensor) -> Tensor:
+        return x.sigmoid()
+
+    def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
+        # u < p written over u: an order of magnitude cheaper than torch.bernoulli
+        return out.uniform_(generator=generator).lt_(mean)
+
+
+class Gaussian(Units):
+    """Real units with standard deviation σ, one for each unit, fixed or learned.
+
+    The energy is E = Σ_i (v_i − b_i)²/2σ_i² − hᵀb_h − Σ_i (v_i/σ_i²)(Wᵀh)_i, so E[v|h] = b + Wᵀh
+    in the units of the data and the hidden layer sees v/σ². Sutskever 2013, eq. 2.33 writes the
+    same family with σ²-times smaller biases and weights: its b_v is b/σ² and its W is W/σ².
+
+    Args:
+        size: number of units.
+        sigma: the (initial) standard deviation, one number or one for each unit.
+        learned: whether log σ is a parameter (`log_sigma`) or stays as it is.
+
+    Example:
+        >>> units = Gaussian(2, sigma=0.5)
+        >>> units.scaled(torch.ones(2))
+        tensor([4., 4.])
+    """
+
+    def __init__(self, size: int, sigma: float | Tensor = 1.0, learned: bool = False) -> None:
+        super().__init__(size)
+        sigma = torch.as_tensor(sigma, dtype=torch.get_default_dtype())
+        if not sigma.is_meta and not bool((sigma > 0).all()):
+            raise ValueError(f"sigma: expected positive standard deviations, got {sigma.tolist()}")
+        if sigma.ndim > 1 or (sigma.ndim == 1 and sigma.numel() != size):
+            raise ValueError(f"sigma: expected one number or {size}, got shape {[*sigma.shape]}")
+        log_sigma = sigma.log().expand(size).clone()
+        if learned:
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
+        self.spec = "gaussian:learned" if learned else "gaussian"
+
+    @property
+    def variance(self) -> Tensor:
+        """σ², [size]."""
+        return (2 * self.log_sigma).exp()
+
+    def check(self, frames: Tensor) -> None:
+        if not bool(frames.isfinite().all()):
+            raise ValueError("frames: expected finite values, got NaN or infinity")
+
+    def energy(self, v: Tensor, bias: Tensor) -> Tensor:
+        return ((v - bias) ** 2 / (2 * self.variance)).sum(-1)
+
+    def scaled(self, v: Tensor) -> Tensor:
+        return v / self.variance
+
+    def log_partition(self, bias: Tensor, drive: Tensor) -> Tensor:
+        # ∫ exp(−(v−b)²/2σ² + vd/σ²) dv = √(2πσ²) exp((2b + d)d/2σ²)
+        gain = (2 * bias + drive) * drive / (2 * self.variance)
+        return (gain + self.log_sigma + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def mean_(self, x: Tensor) -> Tensor:
+        return x
+
+    def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
+        return out.normal_(generator=generator).mul_(self.log_sigma.exp()).add_(mean)
+
+
+def make_units(spec: str | Units, size: int) -> Units:
+    """Build the units that `spec` names, or check that a given object has the right size.
+
+    Args:
+        spec: "bernoulli", "gaussian" (σ = 1), "gaussian:learned", or a `Units` object.
+        size: number of units.
+
+    Raises:
+        ValueError: an unknown name, or an object of another size.
+        TypeError: neither a name nor a `Units` object.
+
+    Example:
+        >>> make_units("gaussian", 3).spec
+        'gaussian'
+    """
+    if isinstance(spec, Units):
+        if spec.size != size:
+            raise ValueError(f"units: expected a layer of {size} units, got one of {spec.size}")
+        return spec
+    if not isinstance(spec, str):
+        raise TypeError(f"units: expected a name or a Units object, got {type(spec).__name__}")
+    kinds = {
+        "bernoulli": lambda: Bernoulli(size),
+        "gaussian": lambda: Gaussian(size),
+        "gaussian:learned": lambda: Gaussian(size, learned=True),
+    }
+    if spec not in kinds:
+        raise ValueError(f"units: expected one of {', '.join(kinds)}, got {spec!r}")
+    return kinds[spec]()

@@ -1,0 +1,186 @@
+"""Sequence models by brute force in float64, written from the equations with plain loops.
+
+Nothing of the library's own computation is used here, only its parameters.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import torch
+
+GRID = np.arange(
+    -12.0, 12.0 + 1e-9, 0.15
+)  # smooth integrands: the trapezoid rule is exact to 1e-10
+
+
+def array(parameter):
+    return parameter.detach().double().cpu().numpy()
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def is_gaussian(model):
+    return model.visible.spec.startswith("gaussian")
+
+
+def support(model):
+    """All visible states [n, visible] and the weight of each in a sum or integral over them."""
+    values, weight = (GRID, 0.15) if is_gaussian(model) else ((0.0, 1.0), 1.0)
+    states = np.array(list(itertools.product(values, repeat=model.visible.size)))
+    return states, weight**model.visible.size
+
+
+def lagged(sequence, initial, t, n):
+    """The value n steps before time t; `initial` stands in before the sequence begins."""
+    return sequence[t - n] if t >= n else initial[n - t - 1]
+
+
+def visible_taps(model, frames, t):
+    bv, bh = array(model.visible_bias).copy(), array(model.hidden_bias).copy()
+    for n in range(1, getattr(model, "order", 0) + 1):
+        if model.visible_to_visible is not None:
+            v = lagged(frames, array(model.initial_visible), t, n)
+            bv += array(model.visible_to_visible)[n - 1] @ v
+        if model.visible_to_hidden is not None:
+            v = lagged(frames, array(model.initial_visible), t, n)
+            bh += array(model.visible_to_hidden)[n - 1] @ v
+    return bv, bh
+
+
+def biases(model, frames, hiddens, t):
+    """B_v and B_h at time t (0-based) given the frames and hidden states before it."""
+    bv, bh = visible_taps(model, frames, t)
+    kind = type(model).__name__
+    if kind == "RTRBM":
+        before = hiddens[t - 1] if t else array(model.initial_hidden)
+        bh = bh + array(model.hidden_to_hidden) @ before
+    if kind == "TRBM" and model.hidden_to_hidden is not None:
+        for n in range(1, model.order + 1):
+            h = lagged(hiddens, array(model.initial_hidden), t, n)
+            bh = bh + array(model.hidden_to_hidden)[n - 1] @ h
+    return bv, bh
+
+
+def hidden_input(model, v, bh):
+    variance = np.exp(2 * array(model.visible.log_sigma)) if is_gaussian(model) else 1.0
+    return array(model.weight) @ (v / variance) + bh
+
+
+def filtered(model, frames):
+    """σ(W v_t + B_h) after each frame: mean field for a TRBM, r_t for an RTRBM."""
+    hiddens = []
+    for t, v in enumerate(frames):
+        hiddens.append(sigmoid(hidden_input(model, v, biases(model, frames, hiddens, t)[1])))
+    return np.array(hiddens)
+
+
+def negative_energy(model, v, h, bv, bh):
+    """−E(v, h) of one visible and one hidden state."""
+    if is_gaussian(model):
+        variance = np.exp(2 * array(model.visible.log_sigma))
+        own = -np.sum((v - bv) ** 2 / (2 * variance))
+        return own + h @ bh + (v / variance) @ (array(model.weight).T @ h)
+    return h @ array(model.weight) @ v + v @ bv + h @ bh
+
+
+def frame_weights(model, bv, bh, states):
+    """Σ_h exp(−E(v, h)) of every given visible state."""
+    n_hidden = len(array(model.hidden_bias))
+    total = np.zeros(len(states))
+    for h in itertools.product((0.0, 1.0), repeat=n_hidden):
+        h = np.array(h)
+        if is_gaussian(model):
+            variance = np.exp(2 * array(model.visible.log_sigma))
+            own = -((states - bv) ** 2 / (2 * variance)).sum(1)
+            drive = (states / variance) @ (array(model.weight).T @ h)
+        else:
+            own, drive = states @ bv, states @ (array(model.weight).T @ h)
+        total += np.exp(own + drive + h @ bh)
+    return total
+
+
+def rnn_output(model, frames, t):
+    """The total input of the units of frame t, one step of torch's equations at a time."""
+    cell = model.cell
+    weights = {name: array(p) for name, p in cell.named_parameters()}
+    h = array(model.initial_hidden)[0]
+    c = array(model.initial_cell)[0] if model.initial_cell is not None else None
+    for v in frames[:t]:
+        x = weights["weight_ih_l0"] @ v + weights["bias_ih_l0"]
+        y = weights["weight_hh_l0"] @ h + weights["bias_hh_l0"]
+        if isinstance(cell, torch.nn.LSTM):
+            i, f, g, o = np.split(x + y, 4)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+        elif isinstance(cell, torch.nn.GRU):
+            (xr, xz, xn), (yr, yz, yn) = np.split(x, 3), np.split(y, 3)
+            z = sigmoid(xz + yz)
+            h = (1 - z) * np.tanh(xn + sigmoid(xr + yr) * yn) + z * h
+        else:
+            h = np.tanh(x + y)
+    return array(model.readout.weight) @ h + array(model.readout.bias)
+
+
+def log_densities(model, frames, t, states):
+    """log p(v_t = state | frames before t) for every given state."""
+    if type(model).__name__ == "RNN":
+        x = rnn_output(model, frames, t)
+        if is_gaussian(model):
+            sigma = np.exp(array(model.visible.log_sigma))
+            z = (states - x) / sigma
+            return (-0.5 * z**2 - np.log(sigma) - 0.5 * math.log(2 * math.pi)).sum(1)
+        p = sigmoid(x)
+        return (states * np.log(p) + (1 - states) * np.log(1 - p)).sum(1)
+    bv, bh = biases(model, frames, filtered(model, frames[:t]), t)
+    everything, weight = support(model)
+    z = frame_weights(model, bv, bh, everything).sum() * weight
+    return np.log(frame_weights(model, bv, bh, states)) - np.log(z)
+
+
+def log_prob(model, frames):
+    """log p(v_t | v_<t) for each frame of one sequence [time, visible]."""
+    frames = array(frames)
+    times = range(len(frames))
+    return np.array([log_densities(model, frames, t, frames[t : t + 1])[0] for t in times])
+
+
+def next_frame(model, frames):
+    """States and probabilities of the frame after `frames`."""
+    states, weight = support(model)
+    frames = array(frames)
+    return states, np.exp(log_densities(model, frames, len(frames), states)) * weight
+
+
+def trbm_sequence_probability(model, frames):
+    """P(v_1 … v_T) of a TRBM with Bernoulli units, summed over hidden sequences (eq. 3.3)."""
+    n_hidden, states = len(array(model.hidden_bias)), support(model)[0]
+    hidden_states = [np.array(h) for h in itertools.product((0.0, 1.0), repeat=n_hidden)]
+    total = 0.0
+    for hiddens in itertools.product(hidden_states, repeat=len(frames)):
+        p = 1.0
+        for t, (v, h) in enumerate(zip(frames, hiddens, strict=True)):
+            bv, bh = biases(model, frames, hiddens, t)
+            z = frame_weights(model, bv, bh, states).sum()
+            p *= math.exp(negative_energy(model, v, h, bv, bh)) / z
+        total += p
+    return total
+
+
+def trbm_bound(model, frames):
+    """E_Q[log P(v, h)] + H(Q) with the mean-field filter as Q (eq. 3.6)."""
+    n_hidden, states = len(array(model.hidden_bias)), support(model)[0]
+    p = filtered(model, frames)
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum()
+    hidden_states = [np.array(h) for h in itertools.product((0.0, 1.0), repeat=n_hidden)]
+    expected = 0.0
+    for hiddens in itertools.product(hidden_states, repeat=len(frames)):
+        chosen = np.array(hiddens)
+        q = np.prod(np.where(chosen == 1, p, 1 - p))
+        for t, v in enumerate(frames):
+            bv, bh = biases(model, frames, hiddens, t)
+            z = frame_weights(model, bv, bh, states).sum()
+            expected += q * (negative_energy(model, v, hiddens[t], bv, bh) - math.log(z))
+    return expected + entropy

@@ -1,0 +1,303 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from seqebm.data import Sequence, Sequences, load_sequences, save_sequences
+from seqebm.data.sequences import read_sequences
+
+
+def example(seed=0):
+    """Three sequences that differ in every field."""
+    generator = torch.Generator().manual_seed(seed)
+    return Sequences(
+        [
+            Sequence(torch.rand(7, 6, generator=generator), "a", 30.0, "cm", (2, 3), "train"),
+            Sequence(torch.rand(4, 6, generator=generator), "é", 12.5, split="test", scale=2.0),
+            Sequence(
+                torch.rand(9, 6, generator=generator),
+                split="train",
+                scale=torch.arange(1.0, 7.0),
+                offset=torch.arange(6.0) - 2,
+            ),
+        ]
+    )
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        for field in ("frames", "scale", "offset"):
+            a, b = getattr(one, field), getattr(other, field)
+            assert a.dtype == torch.float32
+            assert torch.equal(a, b)
+        for field in ("name", "frame_rate", "unit", "shape", "split"):
+            assert getattr(one, field) == getattr(other, field)
+
+
+def test_original_undoes_the_scaling():
+    one = Sequence(torch.tensor([[1, 2], [3, 4]]), scale=torch.tensor([10.0, 100.0]), offset=5)
+    assert one.original().tolist() == [[15.0, 205.0], [35.0, 405.0]]
+    assert one.shape == (2,)
+    assert one.frames.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"frames": torch.zeros(3)}, r"frames must be \[time, visible\], not empty, got \[3\]"),
+        ({"frames": torch.zeros(0, 4)}, "frames must be"),
+        ({"frames": torch.zeros(4, 0)}, "frames must be"),
+        ({"frames": torch.tensor([[float("nan")] * 4])}, "frames must be finite"),
+        ({"frames": torch.full((1, 4), 1e300, dtype=torch.float64)}, "frames must be finite"),
+        ({"frames": torch.zeros(2, 4, dtype=torch.complex64)}, "frames must be finite real"),
+        ({"shape": (2, 3)}, r"shape \(2, 3\) does not make frames of 4 values"),
+        ({"shape": (-2, -2)}, "shape"),
+        ({"frame_rate": 0.0}, "frame_rate must be positive, got 0.0"),
+        ({"frame_rate": float("inf")}, "frame_rate"),
+        ({"scale": torch.ones(3)}, "scale must be finite, one number or 4"),
+        ({"scale": float("nan")}, "scale must be finite"),
+        ({"offset": torch.ones(1, 4)}, "offset must be"),
+    ],
+)
+def test_bad_fields_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Sequence(**{"frames": torch.zeros(2, 4), **fields})
+
+
+def test_fields_of_other_types_are_refused():
+    with pytest.raises(TypeError, match="frames must be a tensor, got list"):
+        Sequence([[1.0]])
+    with pytest.raises(TypeError, match="name must be a string, got 3"):
+        Sequence(torch.zeros(1, 1), name=3)
+
+
+def test_sequences_are_a_list():
+    data = example()
+    assert len(data) == 3
+    assert data[-1] is data[2]
+    assert isinstance(data[1:], Sequences)
+    assert list(data[1:]) == [data[1], data[2]]
+    assert data.n_visible == 6
+    assert data.lengths.tolist() == [7, 4, 9]
+    assert data.lengths.dtype == torch.int64
+    assert repr(data) == "<3 sequences>"
+    with pytest.raises(IndexError):
+        data[3]
+    with pytest.raises(TypeError, match="got Tensor"):
+        Sequences([torch.zeros(2, 2)])
+
+
+def test_splits_are_found_by_name():
+    data = example()
+    assert list(data.split("train")) == [data[0], data[2]]
+    with pytest.raises(ValueError, match=r"no split 'valid', there are \['test', 'train'\]"):
+        data.split("valid")
+
+
+def test_padded_and_from_frames_are_inverse():
+    data = example()
+    frames, lengths = data.padded()
+    assert frames.shape == (3, 9, 6)
+    for one, row, length in zip(data, frames, [7, 4, 9], strict=True):
+        assert torch.equal(row[:length], one.frames)
+        assert (row[length:] == 0).all()
+    again = Sequences.from_frames(frames, lengths, split="all", shape=(3, 2))
+    assert all(torch.equal(a.frames, b.frames) for a, b in zip(again, data, strict=True))
+    assert {(one.split, one.shape) for one in again} == {("all", (3, 2))}
+    assert Sequences.from_frames(frames).lengths.tolist() == [9, 9, 9]
+
+
+@pytest.mark.parametrize(
+    "lengths", [torch.tensor([2]), torch.tensor([0, 2]), torch.tensor([2, 4]), torch.rand(2)]
+)
+def test_bad_lengths_are_refused(lengths):
+    with pytest.raises(ValueError, match="lengths must be 2 integers from 1 to 3"):
+        Sequences.from_frames(torch.zeros(2, 3, 4), lengths)
+
+
+def test_bad_batches_are_refused():
+    with pytest.raises(ValueError, match=r"frames must be \[n, time, visible\], got \[3, 4\]"):
+        Sequences.from_frames(torch.zeros(3, 4))
+
+
+def test_different_widths_have_no_batch():
+    data = Sequences([Sequence(torch.zeros(2, 3)), Sequence(torch.zeros(2, 4))])
+    with pytest.raises(ValueError, match=r"one width, got widths \[3, 4\]"):
+        data.padded()
+    with pytest.raises(ValueError, match=r"got widths \[\]"):
+        _ = data[:0].n_visible
+
+
+def test_files_keep_everything(tmp_path):
+    path = tmp_path / "data.h5"
+    save_sequences(path, example())
+    assert_same(load_sequences(path), example())
+    assert os.listdir(tmp_path) == ["data.h5"]
+
+
+def test_the_layout_is_the_documented_one(tmp_path):
+    save_sequences(tmp_path / "data.h5", example())
+    with h5py.File(tmp_path / "data.h5") as file:
+        assert dict(file.attrs) == {"format": "seqebm-sequences", "version": 1}
+        assert list(file["sequences"]) == ["00000", "00001", "00002"]
+        one = file["sequences/00000"]
+        assert one.dtype == np.float32
+        assert one.shape == (7, 6)
+        assert one.compression == "gzip"
+        assert sorted(one.attrs) == [
+            "frame_rate", "name", "offset", "scale", "shape", "split", "unit",
+        ]  # fmt: skip
+        assert one.attrs["shape"].tolist() == [2, 3]
+        assert one.attrs["frame_rate"] == 30.0
+
+
+def test_wide_frames_keep_their_scale(tmp_path):
+    wide = Sequence(torch.rand(2, 40_000), scale=torch.rand(40_000), name="x" * 70_000)
+    save_sequences(tmp_path / "wide.h5", [wide])
+    assert_same(load_sequences(tmp_path / "wide.h5"), Sequences([wide]))
+
+
+def test_numbers_of_six_digits_keep_their_order(tmp_path):
+    path = tmp_path / "data.h5"
+    save_sequences(path, example()[:2])
+    with h5py.File(path, "r+") as file:
+        file.move("sequences/00000", "sequences/100000")
+        file.move("sequences/00001", "sequences/99999")
+    assert [one.name for one in read_sequences(path)] == ["é", "a"]
+
+
+def test_missing_attributes_have_their_defaults(tmp_path):
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format="seqebm-sequences", version=1)
+        file["sequences/00000"] = np.arange(6, dtype=">f8").reshape(3, 2)
+    (one,) = read_sequences(path)
+    assert one.frames.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    assert (one.name, one.frame_rate, one.shape) == ("", 25.0, (2,))
+
+
+def test_no_sequences_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="sequences must not be empty"):
+        save_sequences(tmp_path / "data.h5", [])
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file.attrs.update(format="seqebm-sequences", version=1)
+        file.create_group("sequences")
+    with pytest.raises(ValueError, match=r"data\.h5: no sequences in it"):
+        read_sequences(tmp_path / "data.h5")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("shape", [5]),
+        ("shape", "wide"),
+        ("frame_rate", -1.0),
+        ("frame_rate", [1.0, 2.0]),
+        ("scale", np.ones(5)),
+        ("scale", "large"),
+        ("name", 3),
+        ("split", h5py.Empty("f4")),
+    ],
+)
+def test_bad_attributes_name_the_file_and_the_sequence(tmp_path, field, value):
+    path = tmp_path / "data.h5"
+    save_sequences(path, example())
+    with h5py.File(path, "r+") as file:
+        file["sequences/00001"].attrs[field] = value
+    with pytest.raises(ValueError, match=f"^{path}: /sequences/00001: "):
+        load_sequences(path)
+
+
+@pytest.mark.parametrize("frames", [np.zeros(3), np.zeros((0, 3)), np.full((2, 2), np.inf)])
+def test_bad_frames_name_the_file_and_the_sequence(tmp_path, frames):
+    path = tmp_path / "data.h5"
+    save_sequences(path, example())
+    with h5py.File(path, "r+") as file:
+        del file["sequences/00001"]
+        file["sequences/00001"] = frames
+    with pytest.raises(ValueError, match=f"^{path}: /sequences/00001: frames must be"):
+        load_sequences(path)
+
+
+def test_huge_claims_are_refused_quickly(tmp_path):
+    path = tmp_path / "data.h5"
+    save_sequences(path, example())
+    with h5py.File(path, "r+") as file:
+        file["sequences"].create_dataset("00003", shape=(10**12,), dtype="f4", chunks=(1000,))
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"/sequences/00003 claims 4000000000000 bytes"):
+        load_sequences(path)
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize("group", [None, "array"])
+def test_files_without_the_group_are_refused(tmp_path, group):
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format="seqebm-sequences", version=1)
+        if group:
+            file["sequences"] = np.zeros(3)
+    with pytest.raises(ValueError, match=f"^{path}: "):
+        load_sequences(path)
+
+
+def test_truncated_files_are_refused(tmp_path):
+    save_sequences(tmp_path / "data.h5", example())
+    whole = (tmp_path / "data.h5").read_bytes()
+    path = tmp_path / "cut.h5"
+    ends = random.Random(1).sample(range(len(whole)), 150)
+    for end in [0, 1, 7, 8, len(whole) - 1, *ends]:
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match=f"^{path}: "):
+            load_sequences(path)
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path):
+    path = tmp_path / "data.h5"
+    save_sequences(path, example())
+    bad = Sequence(torch.zeros(2, 2), name="\0")  # not possible in HDF5, found out halfway
+    with pytest.raises(ValueError, match="NULL"):
+        save_sequences(path, [*example(1), bad])
+    assert_same(load_sequences(path), example())
+    assert os.listdir(tmp_path) == ["data.h5"]
+
+
+def test_folders_that_do_not_exist_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/none/data.h5"):
+        save_sequences(tmp_path / "none" / "data.h5", example())
+
+
+@pytest.mark.slow
+def test_a_killed_save_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "data.h5"
+    program = textwrap.dedent(
+        """
+        import sys, torch
+        from seqebm.data import Sequences, save_sequences
+        for value in range(1, 1_000_000):
+            save_sequences(sys.argv[1], Sequences.from_frames(torch.full((20, 500, 50), value)))
+            print(value, flush=True)
+        """
+    )
+    save_sequences(path, Sequences.from_frames(torch.zeros(20, 500, 50)))
+    waits = random.Random(2)
+    for _ in range(4):
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE
+        ) as process:
+            process.stdout.readline()  # it saves all the time from now on
+            time.sleep(waits.uniform(0, 0.3))
+            process.send_signal(signal.SIGKILL)
+        frames, lengths = load_sequences(path).padded()
+        assert lengths.tolist() == [500] * 20
+        assert (frames == frames[0, 0, 0]).all()
+        assert frames[0, 0, 0] >= 1
