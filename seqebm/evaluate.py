@@ -266,8 +266,7 @@ def _window_moments(frames: Tensor, lengths: Tensor, order: int, centre: Tensor)
     moments = [_block_toeplitz(products[: 1 + k]) for k in range(1, 1 + order)]
     for x, some in _with_ones(frames, lengths, centre):
         for k, moment in enumerate(moments, start=1):
-            edge = _edge_windows(x, some, k)
-            moment.addmm_(edge.T, edge, alpha=-1)
+            _subtract_edges(moment, x, some, k)
     shape = (-1, 1 + len(centre))
     return [moment.unflatten(0, shape).unflatten(2, shape) for moment in moments]
 
@@ -324,14 +323,24 @@ def _with_ones(frames: Tensor, lengths: Tensor, centre: Tensor) -> Iterator[tupl
         yield x.masked_fill_(~_real(some, x.shape[1])[..., None], 0), some
 
 
-def _edge_windows(x: Tensor, lengths: Tensor, order: int) -> Tensor:
-    """Windows `[rows, (1 + order) * width]`, last frame first, partly outside their sequence."""
-    padded = F.pad(x, (0, 0, order, order))
-    windows = padded.unfold(1, 1 + order, 1)  # [batch, time + order, width, 1 + order]
-    last = torch.arange(windows.shape[1])
-    end = lengths[:, None]
-    outside = ((last < order) | (last >= end)) & (last < end + order)
-    return windows[outside].flip(-1).transpose(1, 2).flatten(1)
+def _subtract_edges(moment: Tensor, x: Tensor, lengths: Tensor, order: int) -> None:
+    """Take away the windows that stick out of their sequence; only their frames inside count."""
+    width = x.shape[2]
+    first = F.pad(x, (0, 0, 0, order))
+    for lags in range(1, 1 + order):  # windows that begin before the sequence, with `lags` in it
+        head = first[:, :lags].flip(1).flatten(1)
+        moment[: lags * width, : lags * width].addmm_(head.T, head, alpha=-1)
+    last = _last_frames(x, lengths, order)
+    for after in range(1, 1 + order):  # windows that end `after` frames after the sequence
+        once = lengths - 1 + after >= order  # the others begin before it too: taken away above
+        tail = last[once, : 1 + order - after].flatten(1)
+        moment[after * width :, after * width :].addmm_(tail.T, tail, alpha=-1)
+
+
+def _last_frames(x: Tensor, lengths: Tensor, count: int) -> Tensor:
+    """The last frames `[batch, count, width]`, the very last first, the first one repeated."""
+    index = (lengths[:, None] - 1 - torch.arange(count)).clamp(min=0)
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
 
 
 def _normal_equations(moments: Tensor) -> _NormalEquations:

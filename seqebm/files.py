@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 from collections.abc import Iterator
@@ -54,6 +55,39 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
+def write_hdf5(path: str | os.PathLike[str], format: str, version: int = 1) -> Iterator[Any]:
+    """A new HDF5 file of this library, which becomes `path` when the block ends without an error.
+
+    It is made in memory and then written as in `atomic_path`: HDF5 may crash the program when a
+    disk is full. Text should be stored with `set_text`.
+
+    Args:
+        path: The file to write.
+        format: The root attribute `format`, for `read_hdf5`.
+        version: The root attribute `version`.
+
+    Yields:
+        The open `h5py.File`.
+
+    Raises:
+        OSError: If the file cannot be written; the message names `path`.
+
+    Example:
+        See `read_hdf5`.
+    """
+    import h5py
+
+    content = io.BytesIO()
+    # the layout of HDF5 1.8: checksums, and attributes of more than 64 KiB
+    with h5py.File(content, "w", libver=("v108", "latest")) as file:
+        set_text(file, "format", format)
+        file.attrs["version"] = version
+        yield file
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+@contextmanager
 def read_hdf5(path: str | os.PathLike[str], format: str, version: int = 1) -> Iterator[Any]:
     """An HDF5 file of this library, open for reading, whose errors name the file.
 
@@ -71,11 +105,10 @@ def read_hdf5(path: str | os.PathLike[str], format: str, version: int = 1) -> It
             that is read from it in the block is missing or damaged.
 
     Example:
-        >>> import h5py, tempfile
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "weights.h5"
-        ...     with h5py.File(path, "w") as file:
-        ...         file.attrs.update(format="my-weights", version=1)
+        ...     with write_hdf5(path, "my-weights") as file:
         ...         file["weight"] = [1.0, 2.0]
         ...     with read_hdf5(path, "my-weights") as file:
         ...         check_dataset(file["weight"], path)
@@ -89,8 +122,38 @@ def read_hdf5(path: str | os.PathLike[str], format: str, version: int = 1) -> It
         if not h5py.is_hdf5(path):
             raise ValueError("not an HDF5 file")
         with h5py.File(path, "r") as file:
-            _check_format(file.attrs.get("format"), file.attrs.get("version"), format, version)
+            _check_format(file, format, version)
             yield file
+
+
+def set_text(node: Any, name: str, text: str) -> None:
+    """Stores text as an attribute of an HDF5 group or data set, for `get_text`.
+
+    The string has a fixed length: those of variable length, which h5py makes by default, are
+    kept on a heap without checksums, where HDF5 can loop forever if the file is damaged.
+
+    Raises:
+        ValueError: If the text cannot be encoded in UTF-8.
+    """
+    import h5py
+
+    content = text.encode()
+    node.attrs.create(name, content, dtype=h5py.string_dtype(length=max(1, len(content))))
+
+
+def get_text(node: Any, name: str) -> str:
+    """The text in an attribute of an HDF5 group or data set.
+
+    Raises:
+        KeyError: If there is no such attribute.
+        TypeError: If it is not text.
+    """
+    value = node.attrs[name]
+    if isinstance(value, bytes):  # of a fixed length
+        return value.decode()
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, got {value!r}")
+    return value
 
 
 def check_dataset(dataset: Any, path: str | os.PathLike[str]) -> None:
@@ -159,8 +222,9 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check_format(found: Any, version: Any, wanted: str, newest: int) -> None:
-    if not isinstance(found, str) or found != wanted:
-        raise ValueError(f"its format is {found!r}, expected {wanted!r}")
+def _check_format(file: Any, wanted: str, newest: int) -> None:
+    if "format" not in file.attrs or get_text(file, "format") != wanted:
+        raise ValueError(f"its format is not {wanted}")
+    version = file.attrs.get("version")
     if not isinstance(version, Integral) or int(version) > newest:
         raise ValueError(f"its version is {version}, this release reads {wanted} up to {newest}")

@@ -1,11 +1,21 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from seqebm.files import atomic_path, check_claim, check_dataset, read_hdf5
+from seqebm.files import (
+    atomic_path,
+    check_claim,
+    check_dataset,
+    get_text,
+    read_hdf5,
+    set_text,
+    write_hdf5,
+)
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -37,21 +47,21 @@ def test_an_error_leaves_the_old_file_alone(tmp_path, error):
     assert os.listdir(tmp_path) == ["note.txt"]
 
 
-def write_hdf5(path):
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file["x"] = [1.0]
+def write_numbers(path):
+    with write_hdf5(path, "numbers") as file:
+        file["x"] = np.arange(3.0)
 
 
 def test_files_that_cannot_be_written_are_named(tmp_path):
     (tmp_path / "file").write_text("")
     missing = tmp_path / "missing" / "a.h5"
     with pytest.raises(FileNotFoundError, match=f"cannot be written.*'{missing}'"):
-        write_hdf5(missing)
+        write_numbers(missing)
     with pytest.raises(OSError, match=f"cannot be written.*'{tmp_path}/file/a.h5'"):
-        write_hdf5(tmp_path / "file" / "a.h5")
+        write_numbers(tmp_path / "file" / "a.h5")
     (tmp_path / "folder.h5").mkdir()
     with pytest.raises(IsADirectoryError, match=f"cannot be written.*'{tmp_path}/folder.h5'"):
-        write_hdf5(tmp_path / "folder.h5")
+        write_numbers(tmp_path / "folder.h5")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.h5"]
 
 
@@ -60,15 +70,13 @@ def test_files_without_permission_are_named(tmp_path):
     if os.access(tmp_path, os.W_OK):
         pytest.skip("this user may write everywhere")
     with pytest.raises(PermissionError, match=f"'{tmp_path}/a.h5'"):
-        write_hdf5(tmp_path / "a.h5")
+        write_numbers(tmp_path / "a.h5")
 
 
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "data.h5"
-    with h5py.File(path, "w") as file:
-        file.attrs.update(format="numbers", version=1)
-        file["x"] = np.arange(3.0)
+    write_numbers(path)
     return path
 
 
@@ -90,6 +98,55 @@ def test_missing_files_and_folders_are_refused(tmp_path):
         read_x(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["", "x", "é ∑", "long " * 20_000])
+def test_texts_come_back(tmp_path, text):
+    with write_hdf5(tmp_path / "a.h5", "texts", version=3) as file:
+        set_text(file, "note", text)
+    with read_hdf5(tmp_path / "a.h5", "texts", version=3) as file:
+        assert get_text(file, "note") == text
+        with pytest.raises(TypeError, match="version must be text, got"):
+            get_text(file, "version")
+
+
+def test_texts_of_other_programs_are_read(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = "numbers"  # of variable length: h5py's default
+    assert read_x(path).tolist() == [0.0, 1.0, 2.0]
+
+
+def test_an_error_while_writing_hdf5_leaves_the_old_file_alone(path):
+    def write():
+        with write_hdf5(path, "numbers") as file:
+            file["x"] = [7.0]
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert read_x(path).tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
+def test_a_full_disk_is_an_os_error(path):
+    program = """if True:
+        import resource, signal, sys
+        import numpy as np
+        from seqebm.files import write_hdf5
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            with write_hdf5(sys.argv[1], "numbers") as file:
+                file["x"] = np.zeros(100_000)
+        except OSError as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cannot be written" in done.stdout
+    assert str(path) in done.stdout
+    assert os.listdir(path.parent) == ["data.h5"]
+    assert read_x(path).tolist() == [0.0, 1.0, 2.0]
+
+
 @pytest.mark.parametrize("content", [b"", b"1 2 3\n4 5 6\n", b"\x89HDF\r\n\x1a\n"])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "data.h5"
@@ -101,8 +158,8 @@ def test_other_files_are_refused(tmp_path, content):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"format": "letters"}, "its format is 'letters', expected 'numbers'"),
-        ({"format": [1, 2]}, "its format is"),
+        ({"format": "letters"}, "its format is not numbers"),
+        ({"format": [1, 2]}, "format must be text"),
         ({"version": 2}, "its version is 2, this release reads numbers up to 1"),
         ({"version": "one"}, "its version is one"),
     ],
@@ -117,7 +174,7 @@ def test_other_formats_and_newer_versions_are_refused(path, attributes, message)
 def test_hdf5_files_of_other_programs_are_refused(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = [1.0]
-    with pytest.raises(ValueError, match=r"other\.h5: its format is None"):
+    with pytest.raises(ValueError, match=r"other\.h5: its format is not numbers"):
         read_x(tmp_path / "other.h5")
 
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from seqebm.files import atomic_path, check_dataset, read_hdf5
+from seqebm.files import check_dataset, get_text, read_hdf5, set_text, write_hdf5
 
 _FORMAT = "seqebm-sequences"
-_ATTRIBUTES = ("name", "frame_rate", "unit", "shape", "split", "scale", "offset")
+_TEXTS = ("name", "unit", "split")
+_NUMBERS = ("frame_rate", "shape", "scale", "offset")
 _CHUNK_VALUES = 2**16  # frames are compressed 256 KiB at a time
 
 
@@ -207,17 +208,10 @@ def save_sequences(path: str | os.PathLike[str], sequences: Iterable[Sequence]) 
         ...     read_sequences(f"{folder}/data.h5")[0].name
         'noise'
     """
-    import h5py
-
     items = Sequences(sequences)
     if not items:
         raise ValueError("sequences must not be empty")
-    # the layout of HDF5 1.8 and later allows attributes above 64 KiB (scale and offset)
-    with (
-        atomic_path(path) as temporary,
-        h5py.File(temporary, "w", libver=("v108", "latest")) as file,
-    ):
-        file.attrs.update(format=_FORMAT, version=1)
+    with write_hdf5(path, _FORMAT) as file:
         group = file.create_group("sequences")
         for number, item in enumerate(items):
             _write(group, f"{number:05d}", item)
@@ -255,17 +249,21 @@ def _write(group: Any, name: str, item: Sequence) -> None:
         compression_opts=1,
         shuffle=True,
     )
-    for key in _ATTRIBUTES:
-        value = getattr(item, key)
-        dataset.attrs[key] = value.cpu().numpy() if isinstance(value, Tensor) else value
+    for key in _TEXTS:
+        set_text(dataset, key, getattr(item, key))
+    for key in _NUMBERS:
+        dataset.attrs[key] = torch.as_tensor(getattr(item, key)).detach().cpu().numpy()
 
 
 def _read(dataset: Any, path: Path) -> Sequence:
     check_dataset(dataset, path)
     values = torch.from_numpy(dataset.astype("float32")[()])
-    attributes = {key: dataset.attrs[key] for key in _ATTRIBUTES if key in dataset.attrs}
     try:
-        return Sequence(values, **attributes)
+        fields: dict[str, Any] = {
+            key: get_text(dataset, key) for key in _TEXTS if key in dataset.attrs
+        }
+        fields |= {key: dataset.attrs[key] for key in _NUMBERS if key in dataset.attrs}
+        return Sequence(values, **fields)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {dataset.name}: {error}") from error
 

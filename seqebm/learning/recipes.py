@@ -7,14 +7,16 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from seqebm.data import BallVideos, Sequences
+from seqebm.data import BallVideos, Sequences, bouncing_balls
 from seqebm.learning.fit import Data, fit, minibatches
 from seqebm.learning.schedules import Schedule, constant, linear, piecewise
 from seqebm.models import RBM, RTRBM, TRBM, SequenceModel
 from seqebm.models.energy import EnergyModel
 from seqebm.models.rnn import rnn
 
+TEST_SEED = 20_000  # of generated test videos; those for training come from seed sequences
 MODELS = ("rbm", "trbm", "rtrbm", "rnn", "lstm", "gru")
 
 
@@ -78,6 +80,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr": 0.01,
         "gibbs_steps": "0:10,1000:25",
         "pretrain": 30,
+    },
+    # the strongest model that a laptop trains in about two minutes
+    "demo": {
+        "hidden": 200,
+        "order": 2,
+        "steps": 2000,
+        "batch": 8,
+        "lr": 0.003,
+        "gibbs_steps": "5",
+        "balls": 2,
+        "resolution": 15,
+        "length": 50,
     },
 }
 
@@ -149,14 +163,27 @@ def _hold_at_zero(model: SequenceModel, names: str) -> SequenceModel:
 
 def make_data(recipe: Recipe, sequences: Sequences | None) -> Data:
     """Minibatches of the sequences, or of an endless list of bouncing-ball videos where None."""
-    if sequences is not None:
-        return minibatches(sequences, recipe.batch, recipe.seed)
+    if sequences is None:
+        return ball_videos(recipe, recipe.batch)
+    return minibatches(sequences, recipe.batch, recipe.seed)
+
+
+def ball_videos(recipe: Recipe, batch: int) -> BallVideos:
+    """The training videos of a recipe, `batch` at each step."""
     return BallVideos(
-        recipe.batch,
+        batch,
         seed=recipe.seed,
         length=recipe.length,
         resolution=recipe.resolution,
         balls=recipe.balls,
+    )
+
+
+def held_out_videos(recipe: Recipe, count: int) -> Tensor:
+    """Videos of the recipe's form that no training run sees, [count, length, pixels]."""
+    generator = torch.Generator().manual_seed(TEST_SEED)
+    return bouncing_balls(
+        count, recipe.length, recipe.resolution, recipe.balls, generator=generator
     )
 
 

@@ -111,6 +111,15 @@ def test_balls_stay_inside_up_to_half_a_step():
     assert (positions + r).max() < 10 + steps
 
 
+def test_walls_let_a_ball_come_back():
+    x = torch.tensor([[[9.9, 0.3]]], dtype=torch.float64)  # beyond two walls, on the way inwards
+    v = torch.tensor([[[-0.1, 0.1]]], dtype=torch.float64)
+    radius = mass = torch.ones(1, dtype=torch.float64)
+    frames = _simulate(x, v, 12, radius, mass, 10.0)
+    expected = x[:, None] + v[:, None] * torch.arange(12.0).view(1, 12, 1, 1)
+    torch.testing.assert_close(frames, expected)
+
+
 def test_one_ball_moves_on_a_line():
     frames = bouncing_balls_positions(1, 5, balls=1, radius=0.001, generator=seeded(6))
     torch.testing.assert_close(frames[:, 2] - frames[:, 1], frames[:, 1] - frames[:, 0])

@@ -12,10 +12,11 @@ from seqebm.data import load_sequences, read_images, read_video
 from seqebm.data.readers import read_arrays
 
 
-def write_video(path, frames, rate=10):
-    """Writes [time, height, width, 3] bytes with little loss."""
+def write_video(path, frames, output_params=()):
+    """Writes [time, height, width, 3] bytes with little loss at 10 frames per second."""
     height, width = frames.shape[1:3]
-    options = {"fps": rate, "quality": 10, "macro_block_size": 2, "ffmpeg_log_level": "error"}
+    options = {"fps": 10, "quality": 10, "macro_block_size": 2, "ffmpeg_log_level": "error"}
+    options["output_params"] = list(output_params)
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), **options)
     writer.send(None)
     for frame in frames:
@@ -69,8 +70,11 @@ def test_colours_have_the_luma_of_bt_601(tmp_path):
     assert found.max() <= 1
     video = np.stack([np.full((16, 16, 3), colour, np.uint8) for colour in colours])
     write_video(tmp_path / "colours.mp4", video)
-    means = read_video(tmp_path / "colours.mp4").frames.mean(1)
-    assert means.tolist() == pytest.approx([0.299, 0.587, 0.114, 1.0], abs=0.03)
+    hd = ("-vf", "scale=out_color_matrix=bt709", "-colorspace", "bt709")  # has another luma
+    write_video(tmp_path / "hd.mp4", video, hd)
+    for name in ("colours.mp4", "hd.mp4"):
+        means = read_video(tmp_path / name).frames.mean(1)
+        assert means.tolist() == pytest.approx([0.299, 0.587, 0.114, 1.0], abs=0.02)
 
 
 def test_gifs_are_read_with_their_frame_rate(tmp_path):
@@ -140,6 +144,15 @@ def test_images_come_in_natural_order(tmp_path):
     assert images.name == tmp_path.name
     assert images.frame_rate == 25.0
     assert read_images(tmp_path, 2, frame_rate=3).frame_rate == 3.0
+
+
+def test_images_are_resized_by_averaging(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    found = read_images(tmp_path, resolution=(2, 4))
+    assert found.shape == (2, 4)
+    expected = (pixels / 255).reshape(2, 3, 4, 2).mean((1, 3)).reshape(1, 8)
+    np.testing.assert_allclose(found.frames, expected, atol=1e-6)
 
 
 def test_images_of_all_kinds_are_read(tmp_path):

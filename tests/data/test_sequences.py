@@ -147,7 +147,7 @@ def test_files_keep_everything(tmp_path):
 def test_the_layout_is_the_documented_one(tmp_path):
     save_sequences(tmp_path / "data.h5", example())
     with h5py.File(tmp_path / "data.h5") as file:
-        assert dict(file.attrs) == {"format": "seqebm-sequences", "version": 1}
+        assert dict(file.attrs) == {"format": b"seqebm-sequences", "version": 1}
         assert list(file["sequences"]) == ["00000", "00001", "00002"]
         one = file["sequences/00000"]
         assert one.dtype == np.float32
@@ -158,6 +158,7 @@ def test_the_layout_is_the_documented_one(tmp_path):
         ]  # fmt: skip
         assert one.attrs["shape"].tolist() == [2, 3]
         assert one.attrs["frame_rate"] == 30.0
+        assert one.attrs["unit"] == b"cm"
 
 
 def test_wide_frames_keep_their_scale(tmp_path):
@@ -180,7 +181,9 @@ def test_missing_attributes_have_their_defaults(tmp_path):
     with h5py.File(path, "w") as file:
         file.attrs.update(format="seqebm-sequences", version=1)
         file["sequences/00000"] = np.arange(6, dtype=">f8").reshape(3, 2)
+        file["sequences/00000"].attrs["unit"] = "µm"  # of variable length: h5py's default
     (one,) = read_sequences(path)
+    assert one.unit == "µm"
     assert one.frames.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
     assert (one.name, one.frame_rate, one.shape) == ("", 25.0, (2,))
 
@@ -261,11 +264,29 @@ def test_truncated_files_are_refused(tmp_path):
             load_sequences(path)
 
 
+def test_damaged_files_raise_nothing_else(tmp_path):
+    save_sequences(tmp_path / "data.h5", example())
+    whole = (tmp_path / "data.h5").read_bytes()
+    path = tmp_path / "damaged.h5"
+    random_ = random.Random(3)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(4):
+            damaged[random_.randrange(len(whole))] = random_.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            load_sequences(path)  # some bytes are not used
+        except ValueError as error:
+            refused += str(error).startswith(f"{path}: ")
+    assert refused > 100
+
+
 def test_a_failed_save_keeps_the_old_file(tmp_path):
     path = tmp_path / "data.h5"
     save_sequences(path, example())
-    bad = Sequence(torch.zeros(2, 2), name="\0")  # not possible in HDF5, found out halfway
-    with pytest.raises(ValueError, match="NULL"):
+    bad = Sequence(torch.zeros(2, 2), name="\ud800")  # not possible in UTF-8, found out halfway
+    with pytest.raises(UnicodeEncodeError, match="surrogates"):
         save_sequences(path, [*example(1), bad])
     assert_same(load_sequences(path), example())
     assert os.listdir(tmp_path) == ["data.h5"]

@@ -1,0 +1,82 @@
+"""What a model does with videos, as pictures: samples, continuations, predictions, denoising.
+
+Frames have a shape (height, width); every function returns pictures for `seqebm.video.save`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from seqebm import video
+from seqebm.models import RTRBM, TRBM, SequenceModel
+from seqebm.models.energy import EnergyModel
+from seqebm.video import Pictures
+
+Shape = tuple[int, int]
+
+
+def many(videos: Tensor, shape: Shape) -> Pictures:
+    """Videos [n, time, visible] beside each other in a grid, as square as can be."""
+    zoom = None if len(videos) == 1 else max(1, 120 // min(shape))
+    panels = [video.pictures(one, shape, zoom) for one in videos]
+    return panels[0] if len(panels) == 1 else video.grid(panels, math.ceil(math.sqrt(len(panels))))
+
+
+def continuation(
+    model: SequenceModel,
+    frames: Tensor,
+    prompt: int,
+    shape: Shape,
+    generator: torch.Generator | None = None,
+) -> Pictures:
+    """A video [time, visible] beside what the model makes of its first `prompt` frames."""
+    prefix = frames[:prompt]
+    drawn = model.sample_means(len(frames) - prompt, prefix=prefix[None], generator=generator)[0]
+    return video.side_by_side(
+        {
+            "truth": video.pictures(frames, shape),
+            f"continued after {prompt}": video.pictures(torch.cat([prefix, drawn]), shape),
+        }
+    )
+
+
+def prediction(model: SequenceModel, frames: Tensor, shape: Shape) -> Pictures:
+    """A video [time, visible], each frame's prediction from those before it, and the error."""
+    predicted = model.predict(frames[None])[0]
+    return video.side_by_side(
+        {
+            "truth": video.pictures(frames, shape),
+            "predicted": video.pictures(predicted, shape),
+            "error": video.error_pictures(predicted - frames, shape),
+        }
+    )
+
+
+def denoising(
+    model: SequenceModel, noisy: Tensor, shape: Shape, clean: Tensor | None = None
+) -> Pictures:
+    """A noisy video [time, visible] beside its reconstruction and, if given, the clean video."""
+    panels = {"noisy": noisy, "denoised": model.denoise(noisy[None])[0]}
+    if clean is not None:
+        panels["clean"] = clean
+    return video.side_by_side({k: video.pictures(v, shape) for k, v in panels.items()})
+
+
+def weights(model: SequenceModel, shape: Shape, count: int = 36) -> Pictures:
+    """Receptive fields and, where the model has them, hidden-to-hidden weights (fig. 3.4).
+
+    Raises:
+        ValueError: a model whose conditional is no RBM.
+    """
+    if not isinstance(model, EnergyModel):
+        raise ValueError(f"model: expected one with RBM weights, got {type(model).__name__}")
+    count = min(count, len(model.weight))
+    panels = {"receptive fields": video.receptive_fields(model.weight, shape, count)}
+    recurrent = model.hidden_to_hidden if isinstance(model, RTRBM | TRBM) else None
+    if recurrent is not None:
+        matrix = recurrent if recurrent.ndim == 2 else recurrent[0]
+        panels["hidden to hidden"] = video.weight_matrix(matrix, count)
+    return video.side_by_side(panels)

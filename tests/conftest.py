@@ -1,0 +1,38 @@
+"""Small models of every kind for the tests of what all of them share."""
+
+import pytest
+import torch
+from torch import nn
+
+import seqebm
+from seqebm.units import Gaussian
+
+# torch gives some warnings once a process; as errors they would hit whichever test comes first
+torch.set_warn_always(True)
+
+MODELS = {
+    "RBM": lambda: seqebm.RBM(4, 3),
+    "RBM gaussian": lambda: seqebm.RBM(4, 3, Gaussian(4, 0.5)),
+    "TRBM": lambda: seqebm.TRBM(4, 3, order=2),
+    "TRBM-HH": lambda: seqebm.TRBM(4, 3, order=2, connections=("vh", "vv")),
+    "TRBM-VH": lambda: seqebm.TRBM(4, 3, order=3, connections=("hh", "vv")),
+    "TRBM-VV gaussian": lambda: seqebm.TRBM(4, 3, 1, "gaussian", ("hh", "vh")),
+    "TRBM with hh only": lambda: seqebm.TRBM(4, 3, connections=("hh",)),
+    "TRBM with vv only": lambda: seqebm.TRBM(4, 3, connections=("vv",)),
+    "RTRBM": lambda: seqebm.RTRBM(4, 3),
+    "RTRBM gaussian with taps": lambda: seqebm.RTRBM(4, 3, order=2, visible="gaussian:learned"),
+    "RNN": lambda: seqebm.RNN(nn.RNN(4, 3, batch_first=True)),
+    "LSTM, two layers": lambda: seqebm.RNN(nn.LSTM(4, 3, 2, batch_first=True), "gaussian"),
+    "GRU gaussian": lambda: seqebm.RNN(nn.GRU(4, 3, batch_first=True), "gaussian:learned"),
+}
+
+
+@pytest.fixture(params=MODELS)
+def any_model(request):
+    """Each kind in turn: 4 visible and 3 hidden units, parameters so large that each one matters."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = MODELS[request.param]()
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.5)
+    return model

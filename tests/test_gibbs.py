@@ -1,0 +1,194 @@
+import itertools
+
+import pytest
+import torch
+
+from seqebm.gibbs import chain, mean_field
+from seqebm.rbm import RBMEnergy
+from seqebm.units import Bernoulli, Gaussian
+
+STATES = torch.tensor(list(itertools.product((0.0, 1.0), repeat=2))).double()
+HIDDENS = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3))).double()
+LARGEST_Z = 4.9  # at most 60 comparisons a test: a right sampler fails with probability 6e-5
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed):
+    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+
+
+def machines(rows, visible=None):
+    """RBMs with 2 visible and 3 hidden units."""
+    weight, b_v, b_h = normal(3, 2, seed=1), normal(*rows, 2, seed=2), normal(*rows, 3, seed=3)
+    return RBMEnergy(visible or Bernoulli(2), weight, b_v, b_h)
+
+
+def p_hidden(rbm, v, b_h):
+    """P(h|v) of all 8 hidden states."""
+    p = (rbm.weight @ v + b_h).sigmoid()
+    return torch.stack([torch.where(h == 1, p, 1 - p).prod() for h in HIDDENS])
+
+
+def p_visible(rbm, h, b_v):
+    """P(v|h) of all 4 visible states."""
+    p = (rbm.weight.T @ h + b_v).sigmoid()
+    return torch.stack([torch.where(v == 1, p, 1 - p).prod() for v in STATES])
+
+
+def transition(rbm, v, b_v, b_h):
+    """P(v′|v) = Σ_h P(v′|h) P(h|v) of one sweep, for all 4 states v′."""
+    weights = p_hidden(rbm, v, b_h)
+    return sum(w * p_visible(rbm, h, b_v) for w, h in zip(weights, HIDDENS, strict=True))
+
+
+def z_scores(samples, p):
+    """How far the frequencies of the 4 visible states in samples [n, 2] are from p."""
+    counts = torch.stack([(samples == v).all(-1).double().mean() for v in STATES])
+    return (counts - p) / (p * (1 - p) / len(samples)).sqrt()
+
+
+def test_one_sweep_has_the_exact_transition_probabilities_in_every_row():
+    rbm, n = machines((3,)), 20_000
+    many = RBMEnergy(
+        rbm.visible,
+        rbm.weight,
+        rbm.visible_bias.expand(n, 3, -1),
+        rbm.hidden_bias.expand(n, 3, -1),
+    )
+    for start in STATES:
+        samples, _ = chain(many, start.expand(n, 3, -1), 1, generator())
+        for row in range(3):
+            p = transition(rbm, start, rbm.visible_bias[row], rbm.hidden_bias[row])
+            assert z_scores(samples[:, row], p).abs().max() < LARGEST_Z
+
+
+def test_the_chain_composes_sweeps():
+    rbm, n = machines(()), 40_000
+    b_v, b_h = rbm.visible_bias, rbm.hidden_bias
+    once = torch.stack([transition(rbm, v, b_v, b_h) for v in STATES])
+    samples, _ = chain(rbm, torch.zeros(n, 2).double(), 3, generator())
+    expected = torch.linalg.matrix_power(once, 3)[0]
+    assert z_scores(samples, expected).abs().max() < LARGEST_Z
+
+
+def test_a_long_chain_reaches_the_model():
+    rbm, n = machines(()), 40_000
+    joint = torch.tensor([[-rbm.energy(v, h) for h in HIDDENS] for v in STATES])
+    p = joint.exp().sum(1) / joint.exp().sum()
+    samples, _ = chain(rbm, torch.ones(n, 2).double(), 60, generator())
+    assert z_scores(samples, p.double()).abs().max() < LARGEST_Z
+
+
+def test_the_mean_belongs_to_the_last_sample():
+    """E[v|h] of the last h: one of 8 vectors, and the samples agree with it."""
+    rbm, n = machines(()), 20_000
+    samples, mean = chain(rbm, torch.zeros(n, 2).double(), 2, generator())
+    possible = torch.stack([(rbm.weight.T @ h + rbm.visible_bias).sigmoid() for h in HIDDENS])
+    distance = (mean.unsqueeze(1) - possible).abs().amax(-1)
+    assert distance.amin(1).max() < 1e-12
+    for k, p in enumerate(possible):
+        chosen = samples[distance.argmin(1) == k]
+        z = (chosen.mean(0) - p) / (p * (1 - p) / len(chosen)).sqrt()
+        assert z.abs().max() < LARGEST_Z
+
+
+def test_gaussian_samples_scatter_around_the_mean_with_sigma():
+    sigma, n = torch.tensor([0.5, 2.0]), 20_000
+    rbm = machines((), Gaussian(2, sigma).double())
+    samples, mean = chain(rbm, torch.zeros(n, 2).double(), 2, generator())
+    possible = torch.stack([rbm.weight.T @ h + rbm.visible_bias for h in HIDDENS])
+    assert (mean.unsqueeze(1) - possible).abs().amax(-1).amin(1).max() < 1e-12
+    noise = (samples - mean) / sigma
+    assert (noise.mean(0) * n**0.5).abs().max() < LARGEST_Z
+    assert ((noise.std(0) - 1) * (2 * n) ** 0.5).abs().max() < LARGEST_Z
+    # one sweep from v: h is on with probability σ(W(v/σ²) + b_h)
+    start = torch.tensor([1.0, -2.0]).double()
+    _, mean = chain(rbm, start.expand(n, 2), 1, generator())
+    p = (rbm.weight @ (start / sigma.double() ** 2) + rbm.hidden_bias).sigmoid()
+    exact = rbm.weight.T @ p + rbm.visible_bias
+    spread = ((rbm.weight**2).T @ (p * (1 - p)) / n).sqrt()
+    assert ((mean.mean(0) - exact) / spread).abs().max() < LARGEST_Z
+
+
+def test_rows_keep_their_shape_and_shared_biases_broadcast():
+    for rows in [(), (5,), (2, 5)]:
+        v, mean = chain(machines(rows), torch.zeros(*rows, 2).double(), 1, generator())
+        assert v.shape == mean.shape == (*rows, 2)
+    own, shared = machines((2, 5)), machines(())
+    mixed = RBMEnergy(own.visible, own.weight, shared.visible_bias, own.hidden_bias)
+    repeated = RBMEnergy(
+        own.visible, own.weight, shared.visible_bias.expand(2, 5, -1), own.hidden_bias
+    )
+    start = torch.zeros(2, 5, 2).double()
+    for a, b in zip(chain(mixed, start, 4, generator()), chain(repeated, start, 4, generator())):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_start_is_left_alone_and_no_gradient_flows():
+    rbm = machines((4,))
+    rbm.weight.requires_grad_()
+    start = torch.zeros(4, 2).double()
+    v, mean = chain(rbm, start, 3, generator())
+    assert not start.any()
+    assert not v.requires_grad
+    assert not mean.requires_grad
+
+
+def test_the_layout_of_the_start_in_memory_does_not_matter():
+    rbm = machines((4, 5))
+    start = (normal(5, 4, 2, seed=7) > 0).double()
+    a, _ = chain(rbm, start.transpose(0, 1), 3, generator())
+    b, _ = chain(rbm, start.transpose(0, 1).contiguous(), 3, generator())
+    assert torch.equal(a, b)
+
+
+def test_randomness_comes_from_the_generator():
+    rbm, start = machines((50,)), torch.zeros(50, 2).double()
+    state = torch.get_rng_state()
+    a, b = chain(rbm, start, 3, generator())[0], chain(rbm, start, 3, generator())[0]
+    assert torch.equal(a, b)
+    assert not torch.equal(a, chain(rbm, start, 3, generator(2))[0])
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        assert torch.equal(chain(rbm, start, 3)[0], a)
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_a_chain_has_at_least_one_sweep(steps):
+    with pytest.raises(ValueError, match=f"steps: expected at least one.*got {steps}"):
+        chain(machines(()), torch.zeros(2, 2).double(), steps)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_mean_field_equals_the_plain_iteration(steps):
+    rbm = machines((4,))
+    h = normal(4, 3, seed=6).sigmoid()
+    expected = torch.empty(4, 2).double()
+    for row in range(4):
+        mean = h[row]
+        for _ in range(steps):
+            v = (rbm.weight.T @ mean + rbm.visible_bias[row]).sigmoid()
+            mean = (rbm.weight @ v + rbm.hidden_bias[row]).sigmoid()
+        expected[row] = v
+    torch.testing.assert_close(mean_field(rbm, h, steps), expected)
+
+
+def test_clamped_units_keep_their_values_and_move_the_others():
+    rbm, h = machines((4,)), normal(4, 3, seed=6).sigmoid()
+    clamped = torch.full((4, 2), torch.nan).double()
+    clamped[1:3, 0] = torch.tensor([0.0, 1.0]).double()
+    got = mean_field(rbm, h, 4, clamped)
+    assert got[1:3, 0].tolist() == [0.0, 1.0]
+    free = mean_field(rbm, h, 4)
+    torch.testing.assert_close(got[[0, 3]], free[[0, 3]])
+    for row in (1, 2):
+        mean = h[row]
+        for _ in range(4):
+            v = (rbm.weight.T @ mean + rbm.visible_bias[row]).sigmoid()
+            v[0] = clamped[row, 0]
+            mean = (rbm.weight @ v + rbm.hidden_bias[row]).sigmoid()
+        torch.testing.assert_close(got[row], v)

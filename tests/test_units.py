@@ -1,0 +1,211 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from seqebm.units import Bernoulli, Gaussian, make_units
+
+SIGMA = (0.5, 1.0, 2.0)
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def gaussian():
+    return Gaussian(3, torch.tensor(SIGMA)).double()
+
+
+def normal(*shape, seed=1):
+    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+
+
+# --- Bernoulli -------------------------------------------------------------------------------
+
+
+def test_a_bernoulli_unit_is_on_with_the_sigmoid_of_its_input():
+    x = torch.tensor([-2.0, 0.0, 3.0])
+    expected = [1 / (1 + math.exp(-value)) for value in (-2.0, 0.0, 3.0)]
+    torch.testing.assert_close(Bernoulli(3).mean(x), torch.tensor(expected))
+    assert x.tolist() == [-2.0, 0.0, 3.0]
+
+
+def test_mean_in_place_writes_over_its_input():
+    for units in (Bernoulli(3), Gaussian(3)):
+        x = torch.tensor([-2.0, 0.0, 3.0])
+        expected = units.mean(x)
+        assert units.mean_(x) is x
+        torch.testing.assert_close(x, expected)
+
+
+def test_bernoulli_energy_and_partition_by_enumeration():
+    bias, drive = normal(2, 3), normal(2, 3, seed=2)
+    for row in range(2):
+        total = 0.0
+        for state in itertools.product((0.0, 1.0), repeat=3):
+            energy = -sum(v * float(b) for v, b in zip(state, bias[row], strict=True))
+            got = Bernoulli(3).energy(torch.tensor(state).double(), bias)[row]
+            assert got.item() == pytest.approx(energy, abs=1e-12)
+            total += math.exp(-energy + sum(v * float(d) for v, d in zip(state, drive[row])))
+        got = Bernoulli(3).log_partition(bias, drive)[row]
+        assert got.item() == pytest.approx(math.log(total))
+
+
+def test_bernoulli_log_prob_is_that_of_torch():
+    x, v = normal(5, 3), (normal(5, 3, seed=2) > 0).double()
+    expected = torch.distributions.Bernoulli(logits=x).log_prob(v).sum(-1)
+    torch.testing.assert_close(Bernoulli(3).log_prob(v, x), expected)
+
+
+def test_bernoulli_log_prob_of_grey_values_is_the_cross_entropy():
+    x, v = torch.tensor([0.3]), torch.tensor([0.25])
+    p = 1 / (1 + math.exp(-0.3))
+    expected = 0.25 * math.log(p) + 0.75 * math.log(1 - p)
+    assert Bernoulli(1).log_prob(v, x).item() == pytest.approx(expected)
+
+
+def test_bernoulli_samples_have_their_mean():
+    mean = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0]).expand(40_000, 5)
+    samples = Bernoulli(5).sample_into(torch.empty(40_000, 5), mean, generator())
+    assert set(samples.unique().tolist()) == {0.0, 1.0}
+    assert not samples[:, 0].any()
+    assert samples[:, 4].all()
+    error = (samples.mean(0) - mean[0])[1:4] / (mean[0] * (1 - mean[0]) / 40_000).sqrt()[1:4]
+    assert error.abs().max() < 4.5  # a right sampler fails with probability 2e-5; the seed is fixed
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf])
+def test_bernoulli_units_refuse_values_outside_zero_to_one(value):
+    frames = torch.tensor([0.0, 1.0, value])
+    with pytest.raises(ValueError, match=r"frames: .*\[0, 1\]"):
+        Bernoulli(3).check(frames)
+
+
+def test_bernoulli_units_accept_grey_values_and_nothing():
+    Bernoulli(3).check(torch.tensor([0.0, 0.5, 1.0]))
+    Bernoulli(3).check(torch.empty(0, 3))
+
+
+# --- Gaussian --------------------------------------------------------------------------------
+
+
+def test_gaussian_mean_is_the_input():
+    x = torch.tensor([-2.0, 0.0, 3.0])
+    assert torch.equal(Gaussian(3, 0.1).mean(x), x)
+    assert Gaussian(3, 0.1).mean(x) is not x
+
+
+def test_gaussian_energy_and_scale_by_hand():
+    v, bias = normal(3), normal(3, seed=2)
+    terms = [(float(v[i] - bias[i])) ** 2 / (2 * SIGMA[i] ** 2) for i in range(3)]
+    assert gaussian().energy(v, bias).item() == pytest.approx(sum(terms))
+    expected = torch.tensor([float(v[i]) / SIGMA[i] ** 2 for i in range(3)]).double()
+    torch.testing.assert_close(gaussian().scaled(v), expected)
+    torch.testing.assert_close(gaussian().variance, torch.tensor(SIGMA).double() ** 2)
+
+
+def test_gaussian_partition_by_numerical_integration():
+    bias, drive = normal(3), normal(3, seed=2)
+    grid = torch.linspace(-40, 40, 20_001, dtype=torch.float64)
+    expected = 0.0
+    for i in range(3):
+        exponent = -((grid - bias[i]) ** 2) / (2 * SIGMA[i] ** 2) + grid * drive[i] / SIGMA[i] ** 2
+        expected += math.log(torch.trapezoid(exponent.exp(), grid).item())
+    assert gaussian().log_partition(bias, drive).item() == pytest.approx(expected, rel=1e-6)  # σ is kept in float32
+
+
+def test_gaussian_log_prob_is_that_of_torch():
+    x, v = normal(5, 3), normal(5, 3, seed=2)
+    expected = torch.distributions.Normal(x, torch.tensor(SIGMA).double()).log_prob(v).sum(-1)
+    torch.testing.assert_close(gaussian().log_prob(v, x), expected)
+
+
+def test_gaussian_samples_have_their_moments():
+    mean = torch.tensor([-1.0, 0.0, 5.0], dtype=torch.float64).expand(40_000, 3)
+    samples = gaussian().sample_into(torch.empty_like(mean), mean, generator())
+    sigma = torch.tensor(SIGMA).double()
+    error = (samples.mean(0) - mean[0]) / (sigma / 200)
+    spread = (samples.std(0) / sigma - 1) * math.sqrt(2 * 40_000)
+    assert torch.cat([error, spread]).abs().max() < 4.5  # probability 4e-5 for a right sampler
+
+
+@pytest.mark.parametrize("units", [Bernoulli(4), Gaussian(4)])
+def test_samples_come_from_the_generator_and_fill_the_buffer(units):
+    mean, out = torch.full((3, 4), 0.4), torch.empty(3, 4)
+    first = units.sample_into(out, mean, generator())
+    assert first is out
+    again = units.sample_into(torch.empty(3, 4), mean, generator())
+    assert torch.equal(first, again)
+    torch.manual_seed(3)
+    by_default = units.sample_into(torch.empty(3, 4), mean, None)
+    assert torch.equal(by_default, units.sample_into(torch.empty(3, 4), mean, generator(3)))
+
+
+def test_a_learned_sigma_is_a_parameter_and_a_fixed_one_a_buffer():
+    learned, fixed = Gaussian(3, 0.5, learned=True), Gaussian(3, 0.5)
+    assert [name for name, _ in learned.named_parameters()] == ["log_sigma"]
+    assert [name for name, _ in fixed.named_buffers()] == ["log_sigma"]
+    assert not list(fixed.parameters())
+    for units in (learned, fixed):
+        torch.testing.assert_close(units.log_sigma.detach(), torch.full((3,), math.log(0.5)))
+    learned.log_prob(torch.ones(3), torch.zeros(3)).backward()
+    # d/dlogσ of −v²/2σ² − log σ is v²/σ² − 1
+    torch.testing.assert_close(learned.log_sigma.grad, torch.full((3,), 3.0))
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, torch.tensor([1.0, 0.0, 1.0])])
+def test_sigma_must_be_positive(sigma):
+    with pytest.raises(ValueError, match="sigma: expected positive"):
+        Gaussian(3, sigma)
+
+
+@pytest.mark.parametrize("shape", [(2,), (4,), (1, 3)])
+def test_sigma_must_be_one_number_or_one_for_each_unit(shape):
+    with pytest.raises(ValueError, match=r"sigma: expected one number or 3, got shape \["):
+        Gaussian(3, torch.ones(shape))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_gaussian_units_refuse_values_that_are_not_finite(value):
+    with pytest.raises(ValueError, match="frames: expected finite"):
+        Gaussian(2).check(torch.tensor([1e30, value]))
+    Gaussian(2).check(torch.tensor([1e30, -5.0]))
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", ["bernoulli", "gaussian", "gaussian:learned"])
+def test_units_are_built_from_their_own_name(spec):
+    units = make_units(spec, 3)
+    assert units.spec == spec
+    assert units.size == 3
+    assert bool(list(units.parameters())) == (spec == "gaussian:learned")
+    assert units.enumerable == (spec == "bernoulli")
+
+
+def test_gaussian_units_by_name_have_unit_variance():
+    for spec in ("gaussian", "gaussian:learned"):
+        assert torch.equal(make_units(spec, 2).variance.detach(), torch.ones(2))
+
+
+def test_objects_of_the_right_size_are_taken_as_they_are():
+    units = Gaussian(3, 0.1)
+    assert make_units(units, 3) is units
+    with pytest.raises(ValueError, match="units: expected a layer of 4 units, got one of 3"):
+        make_units(units, 4)
+
+
+def test_unknown_units_are_refused():
+    with pytest.raises(ValueError, match="units: expected one of bernoulli.*got 'poisson'"):
+        make_units("poisson", 3)
+    with pytest.raises(TypeError, match="units: expected a name or a Units object, got int"):
+        make_units(3, 3)
+
+
+def test_mean_and_log_prob_follow_the_precision():
+    for units in (Bernoulli(3), gaussian()):
+        x = normal(2, 3)
+        assert units.mean(x).dtype == torch.float64
+        assert units.log_prob(units.mean(x), x).dtype == torch.float64
