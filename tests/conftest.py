@@ -29,7 +29,7 @@ MODELS = {
 
 @pytest.fixture(params=MODELS)
 def any_model(request):
-    """Each kind in turn: 4 visible and 3 hidden units, parameters so large that each one matters."""
+    """Each kind in turn: 4 visible and 3 hidden units, parameters so large that all matter."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = MODELS[request.param]()

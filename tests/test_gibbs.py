@@ -123,8 +123,9 @@ def test_rows_keep_their_shape_and_shared_biases_broadcast():
         own.visible, own.weight, shared.visible_bias.expand(2, 5, -1), own.hidden_bias
     )
     start = torch.zeros(2, 5, 2).double()
-    for a, b in zip(chain(mixed, start, 4, generator()), chain(repeated, start, 4, generator())):
-        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(
+        chain(mixed, start, 4, generator()), chain(repeated, start, 4, generator())
+    )
 
 
 def test_the_start_is_left_alone_and_no_gradient_flows():

@@ -107,7 +107,9 @@ def test_a_gaussian_density_integrates_to_one():
     assert exact_log_prob(rbm, points).exp().sum().item() * 0.01 == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("make", [lambda r: bernoulli(5, 6, r), lambda r: bernoulli(6, 5, r), gaussian])
+@pytest.mark.parametrize(
+    "make", [lambda r: bernoulli(5, 6, r), lambda r: bernoulli(6, 5, r), gaussian]
+)
 @pytest.mark.parametrize("block", [1, 24, 100])
 def test_the_size_of_the_blocks_does_not_matter(make, block, monkeypatch):
     rbm = make((2,))

@@ -128,7 +128,9 @@ def test_biases_without_rows_are_shared(rbm):
     assert one_shared.rows == rbm.rows == ROWS
     v = frames(rbm)
     torch.testing.assert_close(shared.free_energy(v)[0, 0], rbm.free_energy(v)[0, 0])
-    repeated = dataclasses.replace(one_shared, visible_bias=rbm.visible_bias[0, 0].expand(*ROWS, -1))
+    repeated = dataclasses.replace(
+        one_shared, visible_bias=rbm.visible_bias[0, 0].expand(*ROWS, -1)
+    )
     torch.testing.assert_close(one_shared.free_energy(v), repeated.free_energy(v))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqebm.files import atomic_path, check_dataset, read_hdf5
+from seqebm.files import check_dataset, get_text, read_hdf5, set_text, write_hdf5
 from seqebm.models import SequenceModel
 from seqebm.models.rnn import rnn
 
@@ -45,19 +45,19 @@ def save(model: SequenceModel, path: StrPath, training: dict[str, Any] | None = 
         'RTRBM'
         >>> folder.cleanup()
     """
-    import h5py
-
     kind = type(model).__name__
     if kind not in _BUILDERS:
         raise ValueError(f"model: expected one of {', '.join(_BUILDERS)}, got {kind}")
-    _build(kind, model.settings)  # settings that cannot be read back must not be written
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(format=FORMAT, version=1, kind=kind, settings=json.dumps(model.settings))
-        file.attrs["steps"] = json.dumps(_steps(model))
+    with torch.device("meta"):  # settings that cannot be read back must not be written
+        _BUILDERS[kind](**model.settings)
+    with write_hdf5(path, FORMAT) as file:
+        set_text(file, "kind", kind)
+        set_text(file, "settings", json.dumps(model.settings))
+        set_text(file, "steps", json.dumps(_steps(model)))
         for name, value in model.state_dict().items():
             file[f"parameters/{name}"] = value.detach().cpu().numpy()
         if training is not None:
-            file.attrs["training"] = json.dumps(_pack(training, file.create_group("training")))
+            set_text(file, "training", json.dumps(_pack(training, file.create_group("training"))))
 
 
 def load(path: StrPath) -> SequenceModel:
@@ -87,17 +87,17 @@ def _read(path: StrPath) -> tuple[SequenceModel, dict[str, Any] | None]:
     path = Path(path)
     path = path / RUN_FILE if path.is_dir() else path
     with read_hdf5(path, FORMAT) as file:
-        kind = str(file.attrs["kind"])
+        kind = get_text(file, "kind")
         if kind not in _BUILDERS:
             raise ValueError(f"{path}: unknown kind of model {kind!r}")
         parameters = file["parameters"]
         stored = {name: parameters[name] for name in parameters}
-        model = _empty_model(kind, json.loads(file.attrs["settings"]), stored, path)
-        for name, value in json.loads(file.attrs["steps"]).items():
+        model = _empty_model(kind, json.loads(get_text(file, "settings")), stored, path)
+        for name, value in json.loads(get_text(file, "steps")).items():
             setattr(model, name, int(value))
         training = None
         if "training" in file.attrs:
-            training = _unpack(json.loads(file.attrs["training"]), file["training"], path)
+            training = _unpack(json.loads(get_text(file, "training")), file["training"], path)
     return model, training
 
 
@@ -106,7 +106,7 @@ def _empty_model(
 ) -> SequenceModel:
     """Build the model without memory, compare its shapes with the file's, then fill it."""
     with torch.device("meta"):
-        model = _build(kind, settings)
+        model = _BUILDERS[kind](**settings)
     if "chains" in stored:
         model.register_buffer("chains", torch.empty(stored["chains"].shape, device="meta"))
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -137,10 +137,6 @@ def _steps(model: SequenceModel) -> dict[str, int]:
 
 
 _BUILDERS: dict[str, Callable[..., SequenceModel]] = {**SequenceModel.kinds, "RNN": rnn}
-
-
-def _build(kind: str, settings: dict[str, Any]) -> SequenceModel:
-    return _BUILDERS[kind](**settings)
 
 
 def _pack(tree: Any, group: Any) -> Any:

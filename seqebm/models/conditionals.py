@@ -93,11 +93,14 @@ class RBMConditional(Conditional):
 
     Args:
         rbm: the machines.
+        begin: gives hidden means [*rows, hidden], for chains and iterations that have no frame to
+            begin with. Machines that have learned sharp modes mix slowly, so it matters.
         gibbs_steps: k of the contrastive divergence that `loss` does.
         sampling_steps: sweeps of the chain that draws a sample.
     """
 
     rbm: RBMEnergy
+    begin: Callable[[], Tensor]
     gibbs_steps: int
     sampling_steps: int
 
@@ -136,32 +139,25 @@ class RBMConditional(Conditional):
         """The ways to find E[v], by name."""
         return {
             "exact": lambda _: likelihood.exact_mean(self.rbm),
-            "mean_field": lambda _: gibbs.mean_field(self.rbm, self._prior(), MEAN_FIELD_STEPS),
+            "mean_field": lambda _: gibbs.mean_field(self.rbm, self.begin(), MEAN_FIELD_STEPS),
             "gibbs": self._gibbs_mean,
         }
 
-    def _prior(self) -> Tensor:
-        """Hidden means by their biases alone, a beginning for chains without data."""
-        return self.rbm.hidden_bias.sigmoid()
-
-    def _start(self) -> Tensor:
-        """Visible means by the biases of both layers, [*rows, visible]."""
-        return gibbs.mean_field(self.rbm, self._prior(), 1).expand(*self.rbm.rows, -1)
-
     def _gibbs_mean(self, generator: torch.Generator | None) -> Tensor:
         """The average of E[v|h] along a chain, after a burn-in of `sampling_steps` sweeps."""
-        v, mean = gibbs.chain(self.rbm, self._start(), self.sampling_steps, generator)
+        v, mean = self.sample(generator)
         for _ in range(GIBBS_AVERAGE - 1):
             v, last = gibbs.chain(self.rbm, v, 1, generator)
             mean += last
         return mean / GIBBS_AVERAGE
 
     def sample(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        return gibbs.chain(self.rbm, self._start(), self.sampling_steps, generator)
+        start = self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
+        return gibbs.chain(self.rbm, start, self.sampling_steps, generator)
 
     def fill(self, frames: Tensor, mask: Tensor) -> Tensor:
         clamped = torch.where(mask, frames, torch.nan)
-        return gibbs.mean_field(self.rbm, self._prior(), MEAN_FIELD_STEPS, clamped)
+        return gibbs.mean_field(self.rbm, self.begin(), MEAN_FIELD_STEPS, clamped)
 
     def reconstruct(self, frames: Tensor) -> Tensor:
         return self.rbm.visible_mean(self.rbm.hidden_mean(frames))

@@ -56,9 +56,18 @@ class EnergyModel(SequenceModel):
         """The RBMs over (v_t, h_t) given the contexts before t."""
         return RBMEnergy(self.visible, self.weight, *self.biases(context))
 
+    def begin(self, context: Context) -> Tensor:
+        """Hidden means to begin with where there is no frame yet: here by their biases alone."""
+        return self.rbm(context).hidden_bias.sigmoid()
+
     def conditional(self, context: Context) -> RBMConditional:
         """The RBMs with the hidden units summed out."""
-        return RBMConditional(self.rbm(context), self.gibbs_steps, self.sampling_steps)
+        return RBMConditional(
+            self.rbm(context),
+            lambda: self.begin(context),
+            self.gibbs_steps,
+            self.sampling_steps,
+        )
 
     def hidden(self, contexts: Context, frames: Tensor) -> Tensor:
         """E[h_t | v_t, context_{t−1}]: eq. 3.5 for a TRBM, eq. 3.20 for an RTRBM."""

@@ -79,3 +79,7 @@ class RTRBM(TemporalModel):
         """B_v = b_v + Σ_n A_n v_{t−n}, B_h = b_h + W′ r_{t−1} + Σ_n W_n v_{t−n}."""
         visible_bias, hidden_bias = self.tapped_biases(context.visible)
         return visible_bias, hidden_bias + F.linear(context.hidden, self.hidden_to_hidden)
+
+    def begin(self, context: Recurrent) -> Tensor:
+        """r_{t−1}: begin where the last frame was."""
+        return context.hidden

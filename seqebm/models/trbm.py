@@ -108,6 +108,13 @@ class TRBM(TemporalModel):
         visible_bias, hidden_bias = self.tapped_biases(context.visible)
         return visible_bias, tapped(hidden_bias, context.hidden, self.hidden_to_hidden)
 
+    def begin(self, context: Delays) -> Tensor:
+        """The last hidden means, or those that the last frame calls for: begin where it was."""
+        if context.hidden is not None:
+            return context.hidden[..., 0, :]
+        assert context.visible is not None  # there is at least one kind of connection
+        return self.rbm(context).hidden_mean(context.visible[..., 0, :])
+
     def imagine(
         self, state: Delays, frame: Tensor, generator: torch.Generator | None
     ) -> tuple[Delays, Delays]:

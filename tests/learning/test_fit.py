@@ -196,10 +196,15 @@ def killable(path, steps, pause, resume):
     return model.state_dict()
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_bit_for_bit(tmp_path):
     path = tmp_path / "run.h5"
     script = f"import test_fit; test_fit.killable({str(path)!r}, 40, 0.1, False)"
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(Path(seqebm.__file__).parents[1])},
+    )
     while not path.exists() and process.poll() is None:
         time.sleep(0.01)
     time.sleep(0.15)  # somewhere between two checkpoints
@@ -325,11 +330,22 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
     assert load_training(path)[1]["step"] == 2
 
 
+def test_a_loss_that_is_not_finite_is_noticed_where_its_gradient_is():
+    model = build("lstm")
+    before, loss = copy.deepcopy(model.state_dict()), model.loss
+    model.loss = lambda *arguments: loss(*arguments) + float("inf")
+    with pytest.raises(FloatingPointError, match=r"step 0: loss inf, no gradient is at fault"):
+        fit(model, frames(), steps=1)
+    assert equal(model.state_dict(), before)
+
+
 def test_the_first_of_several_parameters_is_named():
     model = build("rtrbm")
     for name in ("hidden_bias", "hidden_to_hidden"):
         getattr(model, name).register_hook(lambda gradient: gradient / 0)
-    with pytest.raises(FloatingPointError, match=r"step 0: .*gradient of hidden_bias is not finite"):
+    with pytest.raises(
+        FloatingPointError, match=r"step 0: .*gradient of hidden_bias is not finite"
+    ):
         fit(model, frames(), steps=1)
 
 

@@ -51,9 +51,7 @@ def test_rbm_parameters():
     assert rbm.chains is None
 
 
-SUBSETS = [
-    subset for n in (1, 2, 3) for subset in itertools.combinations(("hh", "vh", "vv"), n)
-]
+SUBSETS = [subset for n in (1, 2, 3) for subset in itertools.combinations(("hh", "vh", "vv"), n)]
 
 
 @pytest.mark.parametrize("connections", SUBSETS)
@@ -75,7 +73,9 @@ def test_trbm_parameters(order, connections):
 
 
 def test_a_trbm_has_all_connections_and_order_one_if_nothing_is_said():
-    assert shapes(seqebm.TRBM(4, 3)) == shapes(seqebm.TRBM(4, 3, 1, "bernoulli", ("vv", "hh", "vh")))
+    assert shapes(seqebm.TRBM(4, 3)) == shapes(
+        seqebm.TRBM(4, 3, 1, "bernoulli", ("vv", "hh", "vh"))
+    )
 
 
 @pytest.mark.parametrize("order", [0, 1, 3])
@@ -200,9 +200,9 @@ def test_layers_have_at_least_one_unit(kind, sizes, name):
 
 @pytest.mark.parametrize("kind", [seqebm.RBM, seqebm.TRBM, seqebm.RTRBM])
 def test_unknown_units_are_refused(kind):
-    with pytest.raises(ValueError, match="units: expected one of .*'poisson'"):
+    with pytest.raises(ValueError, match=r"units: expected one of .*'poisson'"):
         kind(4, 3, visible="poisson")
-    with pytest.raises(TypeError, match="units: .*int"):
+    with pytest.raises(TypeError, match=r"units: .*int"):
         kind(4, 3, visible=7)
 
 
@@ -374,7 +374,9 @@ def test_the_loss_of_a_ragged_batch_averages_over_frames(any_model):
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 5, 1), (1, 5, 4), (2, 4, 4)])
 def test_masks_of_a_wrong_shape(any_model, shape):
-    with pytest.raises(ValueError, match=r"mask: expected the shape of the frames \[2, 5, 4\], got"):
+    with pytest.raises(
+        ValueError, match=r"mask: expected the shape of the frames \[2, 5, 4\], got"
+    ):
         any_model.denoise(frames(), torch.ones(shape, dtype=torch.bool))
 
 
@@ -384,7 +386,9 @@ def test_masks_of_a_wrong_type(any_model, mask):
         any_model.denoise(frames(), mask)
 
 
-@pytest.mark.parametrize("bad", [torch.ones(2, 5, 4).long(), torch.ones(2, 5, 4).numpy(), [[[1.0]]]])
+@pytest.mark.parametrize(
+    "bad", [torch.ones(2, 5, 4).long(), torch.ones(2, 5, 4).numpy(), [[[1.0]]]]
+)
 def test_masked_frames_of_a_wrong_type(bad):
     with pytest.raises(TypeError, match="frames: expected a floating-point tensor"):
         seqebm.RTRBM(4, 3).denoise(bad, torch.ones(2, 5, 4, dtype=torch.bool))
@@ -437,9 +441,9 @@ def test_a_prefix_of_another_batch(any_model):
 
 def test_unknown_methods(any_model):
     for call in (any_model.log_prob, any_model.predict):
-        with pytest.raises(ValueError, match="method: expected one of .*got 'guess'"):
+        with pytest.raises(ValueError, match=r"method: expected one of .*got 'guess'"):
             call(frames(), method="guess")
-    with pytest.raises(ValueError, match="method: expected one of .*got 'guess'"):
+    with pytest.raises(ValueError, match=r"method: expected one of .*got 'guess'"):
         any_model.stream().predict(method="guess")
 
 

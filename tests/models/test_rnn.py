@@ -150,11 +150,11 @@ def test_samples_condition_on_what_was_drawn():
 def test_bad_cells_are_refused():
     with pytest.raises(TypeError, match="cell: expected torch's RNN, LSTM or GRU, got Linear"):
         seqebm.RNN(nn.Linear(3, 4))
-    with pytest.raises(TypeError, match="cell: .*got str"):
+    with pytest.raises(TypeError, match=r"cell: .*got str"):
         seqebm.RNN("lstm")
     with pytest.raises(ValueError, match="cell: expected batch_first=True, got False"):
         seqebm.RNN(nn.LSTM(3, 4))
-    with pytest.raises(ValueError, match="cell: .*bidirectional"):
+    with pytest.raises(ValueError, match=r"cell: .*bidirectional"):
         seqebm.RNN(nn.LSTM(3, 4, batch_first=True, bidirectional=True))
     with pytest.raises(ValueError, match="cell: expected no projection, got proj_size=2"):
         seqebm.RNN(nn.LSTM(3, 4, batch_first=True, proj_size=2))
@@ -163,7 +163,7 @@ def test_bad_cells_are_refused():
 def test_units_must_fit_the_cell():
     with pytest.raises(ValueError, match="units: expected a layer of 3 units, got one of 5"):
         seqebm.RNN(nn.GRU(3, 4, batch_first=True), Gaussian(5))
-    with pytest.raises(ValueError, match="units: expected one of .*'poisson'"):
+    with pytest.raises(ValueError, match=r"units: expected one of .*'poisson'"):
         seqebm.RNN(nn.GRU(3, 4, batch_first=True), "poisson")
 
 

@@ -204,7 +204,7 @@ def test_no_chains_are_no_chains_after_loading(tmp_path):
 
 
 def test_there_is_at_least_one_chain():
-    with pytest.raises(ValueError, match="expected .*batch ≥ 1, got .* 0"):
+    with pytest.raises(ValueError, match=r"expected .*batch ≥ 1, got .* 0"):
         rbm().start_chains(0)
 
 

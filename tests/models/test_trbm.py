@@ -8,9 +8,7 @@ from torch import nn
 import seqebm
 from seqebm import gibbs
 
-SUBSETS = [
-    subset for n in (1, 2, 3) for subset in itertools.combinations(("hh", "vh", "vv"), n)
-]
+SUBSETS = [subset for n in (1, 2, 3) for subset in itertools.combinations(("hh", "vh", "vv"), n)]
 
 
 def generator(seed=1):
@@ -168,9 +166,7 @@ def test_without_hidden_taps_nothing_is_left_out(monkeypatch):
     model, frames, ends = trbm(3, ("vh", "vv")), data(), data(seed=3)
     monkeypatch.setattr(gibbs, "chain", lambda *_: (ends, None))
     expected = plain_loss(model, frames, ends, detach=False)
-    for a, b in zip(
-        gradients(model, model.loss(frames)), gradients(model, expected), strict=True
-    ):
+    for a, b in zip(gradients(model, model.loss(frames)), gradients(model, expected), strict=True):
         torch.testing.assert_close(a, b)
 
 

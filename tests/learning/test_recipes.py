@@ -1,0 +1,340 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import seqebm
+from seqebm.data import Sequence, Sequences
+from seqebm.learning import load_training
+from seqebm.learning.recipes import (
+    MODELS,
+    Recipe,
+    build_model,
+    make_data,
+    make_optimizer,
+    make_recipe,
+    make_schedules,
+    pretrain_weight,
+    train,
+)
+
+TINY = Recipe(hidden=3, steps=3, batch=2, gibbs_steps="2", balls=1, resolution=4, length=4)
+ENERGY = ("rbm", "trbm", "rtrbm")
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny(model, **changes):
+    return replace(TINY, model=model, **changes)
+
+
+def videos(n=5, visible=4):
+    """Sequences of different lengths."""
+    frames = torch.rand(n, 6, visible, generator=generator()).round()
+    return Sequences(Sequence(one[: 2 + i]) for i, one in enumerate(frames))
+
+
+def equal(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# --- recipes from text -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_recipe_without_settings_is_the_default_one(model):
+    assert make_recipe(model, None, {}) == Recipe(model=model)
+
+
+def test_settings_are_parsed_to_the_types_of_the_keys():
+    texts = {
+        "hidden": "7",
+        "order": "2",
+        "connections": "hh,vv",
+        "visible": "gaussian",
+        "lr": "1e-2",
+        "average": "0.99",
+        "gibbs_steps": "0:1,5:3",
+    }
+    recipe = make_recipe("trbm", None, texts)
+    assert recipe == Recipe(
+        "trbm", 7, 2, "hh,vv", "gaussian", lr=0.01, average=0.99, gibbs_steps="0:1,5:3"
+    )
+    assert type(recipe.hidden) is type(recipe.order) is int
+    assert type(recipe.lr) is float
+
+
+def test_the_preset_of_the_thesis():
+    """Sutskever 2013, sec. 3.11.3: 400 hidden units, no visible taps, CD-10, then CD-25."""
+    recipe = make_recipe("trbm", "thesis-balls", {})
+    assert (recipe.hidden, recipe.connections) == (400, "hh")
+    assert (recipe.steps, recipe.batch) == (100_000, 1)
+    assert (recipe.optimizer, recipe.lr, recipe.lr_end, recipe.momentum) == ("sgd", 0.01, 0.0, 0.9)
+    assert recipe.pretrain == 30
+    schedule = make_schedules(build_model(replace(recipe, hidden=3), 4), recipe)["gibbs_steps"]
+    assert [schedule(step) for step in (0, 999, 1000, 99_999)] == [10, 10, 25, 25]
+    assert (recipe.balls, recipe.resolution, recipe.length) == (3, 30, 100)
+
+
+def test_settings_go_before_the_preset():
+    recipe = make_recipe("rtrbm", "thesis-balls", {"hidden": "5", "optimizer": "adam"})
+    assert (recipe.model, recipe.hidden, recipe.optimizer) == ("rtrbm", 5, "adam")
+    assert recipe.batch == 1
+
+
+def test_unknown_models_and_presets_are_refused():
+    with pytest.raises(ValueError, match=r"model: expected one of rbm, trbm, .*, got 'gan'"):
+        make_recipe("gan", None, {})
+    with pytest.raises(ValueError, match=r"preset: expected one of .*thesis-balls.*, got 'best'"):
+        make_recipe("rbm", "best", {})
+
+
+@pytest.mark.parametrize("key", ["speed", "model", "", "__class__"])
+def test_unknown_keys_are_refused(key):
+    with pytest.raises(
+        ValueError, match=f"unknown key '{key}'; the keys are hidden, order, .*length"
+    ):
+        make_recipe("rbm", None, {key: "1"})
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("hidden", "many"), ("hidden", "1.5"), ("hidden", ""), ("order", "None"), ("lr", "fast")],
+)
+def test_values_of_a_wrong_type_are_refused(key, text):
+    with pytest.raises(ValueError, match=f"{key}: expected .*, got '{text}'"):
+        make_recipe("trbm", None, {key: text})
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian:learned"])
+def test_every_model_is_built(model, visible):
+    built = build_model(tiny(model, visible=visible), 4)
+    kinds = {"rbm": seqebm.RBM, "trbm": seqebm.TRBM, "rtrbm": seqebm.RTRBM}
+    assert type(built) is kinds.get(model, seqebm.RNN)
+    assert built.visible.spec == visible
+    assert built.filter(torch.zeros(1, 2, 4)).shape == (1, 2, 3)
+    cells = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+    if model in cells:
+        assert type(built.cell) is cells[model]
+
+
+def test_order_and_connections_reach_the_model():
+    assert build_model(tiny("trbm"), 4).order == 1
+    assert build_model(tiny("rtrbm"), 4).order == 0
+    assert build_model(tiny("rtrbm", order=2), 4).order == 2
+    trbm = build_model(tiny("trbm", order=3, connections="hh,vv"), 4)
+    assert trbm.order == 3
+    assert trbm.settings["connections"] == ["hh", "vv"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (tiny("trbm", order=0), "order: expected at least 1, got 0"),
+        (tiny("rtrbm", order=-1), "order: expected at least 0, got -1"),
+        (tiny("trbm", connections="hh,up"), "connections: expected some of"),
+        (tiny("trbm", connections=""), "connections: expected some of"),
+        (tiny("rbm", visible="poisson"), "units: expected one of"),
+        (tiny("rbm", hidden=0), "n_hidden: expected at least 1, got 0"),
+        (tiny("rnn", hidden=0), "hidden"),
+        (tiny("rbm", held_at_zero="bias"), "held_at_zero: expected some of weight, .* got 'bias'"),
+        (tiny("rtrbm", held_at_zero="initial_visible"), "held_at_zero: .*got 'initial_visible'"),
+    ],
+)
+def test_settings_that_no_model_can_have_are_refused(recipe, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(recipe, 4)
+
+
+HELD = "initial_hidden,hidden_bias"
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("model", ["trbm", "rtrbm"])
+def test_parameters_that_are_held_stay_zero(model, optimizer, average):
+    settings = {"lr": 0.1, "pretrain": 2, "average": average, "clip": 1.0}
+    recipe = tiny(model, held_at_zero=HELD, optimizer=optimizer, **settings)
+    start = build_model(recipe, 16)
+    trained, _ = train(recipe)
+    for name in HELD.split(","):
+        assert not getattr(start, name).any()
+        assert not getattr(trained, name).any()
+    assert bool(trained.visible_bias.any())
+    free, _ = train(replace(recipe, held_at_zero=""))
+    assert all(bool(getattr(free, name).any()) for name in HELD.split(","))
+
+
+# --- optimisers, schedules, data -------------------------------------------------------------
+
+
+def test_optimisers():
+    model = build_model(tiny("rtrbm", held_at_zero="hidden_bias"), 4)
+    adam = make_optimizer(model, tiny("rtrbm", lr=0.3))
+    assert type(adam) is torch.optim.Adam
+    assert adam.param_groups[0]["lr"] == 0.3
+    sgd = make_optimizer(model, tiny("rtrbm", optimizer="sgd", lr=0.3, momentum=0.7))
+    assert type(sgd) is torch.optim.SGD
+    assert (sgd.param_groups[0]["lr"], sgd.param_groups[0]["momentum"]) == (0.3, 0.7)
+    trained = {id(p) for p in sgd.param_groups[0]["params"]}
+    assert trained == {id(p) for n, p in model.named_parameters() if n != "hidden_bias"}
+    with pytest.raises(ValueError, match="optimizer: expected adam or sgd, got 'lbfgs'"):
+        make_optimizer(model, tiny("rtrbm", optimizer="lbfgs"))
+
+
+def test_the_learning_rate_falls_in_a_straight_line():
+    recipe = tiny("rnn", steps=10, lr=1.0, lr_end=0.5)
+    schedules = make_schedules(build_model(recipe, 4), recipe)
+    assert set(schedules) == {"lr"}
+    assert [schedules["lr"](step) for step in (0, 5, 10)] == pytest.approx([1.0, 0.75, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("7", [7, 7, 7]), ("0:10,1000:25", [10, 10, 25]), ("1000:25,0:1,5:2", [1, 2, 25])],
+)
+def test_gibbs_steps_are_a_number_or_pairs(text, expected):
+    recipe = tiny("rbm", gibbs_steps=text)
+    schedule = make_schedules(build_model(recipe, 4), recipe)["gibbs_steps"]
+    assert [schedule(step) for step in (0, 999, 1000)] == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "many", "2.5", "5:10", "0:1:2", "0:a", "0:1,", "0:1;5:2", ":"]
+)
+def test_bad_gibbs_steps_are_refused(text):
+    recipe = tiny("rbm", gibbs_steps=text)
+    with pytest.raises(ValueError, match=f"gibbs_steps: expected a number or pairs .*got '{text}'"):
+        make_schedules(build_model(recipe, 4), recipe)
+
+
+def test_data_are_minibatches_or_balls():
+    frames, lengths = make_data(TINY, videos())(0)
+    assert len(frames) == len(lengths) == 2
+    balls = make_data(TINY, None)
+    assert balls(0).shape == (2, 4, 16)
+    assert torch.equal(balls(3), make_data(TINY, None)(3))
+    assert not torch.equal(balls(3), make_data(replace(TINY, seed=2), None)(3))
+
+
+# --- pre-training ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian:learned"])
+@pytest.mark.parametrize("model", ENERGY)
+def test_pretraining_changes_the_weight_and_nothing_else(model, visible):
+    built = build_model(tiny(model, visible=visible), 4)
+    before = {name: value.clone() for name, value in built.state_dict().items()}
+    weight, parameters = built.weight, dict(built.named_parameters())
+    pretrain_weight(built, make_data(TINY, videos()), 3, generator())
+    assert built.weight is weight
+    assert dict(built.named_parameters()).keys() == parameters.keys()
+    for name, value in built.state_dict().items():
+        assert torch.equal(value, before[name]) == (name != "weight"), name
+    assert built.gibbs_steps == 10
+
+
+def test_pretraining_is_static_contrastive_divergence():
+    """One step with chains that never move gives no gradient: W is learned by CD only."""
+    built = build_model(tiny("rtrbm"), 4)
+    nn.init.zeros_(built.weight)
+    constant = torch.ones(2, 3, 4)  # the same in all frames: all pixels go on together
+    pretrain_weight(built, lambda _: constant, 40, generator())
+    assert bool((built.weight > 0).all())
+
+
+def test_pretraining_needs_an_rbm():
+    with pytest.raises(ValueError, match="pretrain: a RNN has no RBM weights to pre-train"):
+        train(tiny("lstm", pretrain=1), videos())
+
+
+def test_pretraining_takes_its_randomness_from_the_generator():
+    weights = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            built = build_model(tiny("rtrbm"), 4)
+            torch.manual_seed(seed)
+            pretrain_weight(built, make_data(TINY, videos()), 2, generator())
+        weights.append(built.weight.detach())
+    assert torch.equal(*weights)
+
+
+# --- training --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_on_balls(model):
+    trained, history = train(tiny(model))
+    assert trained.visible.size == 16
+    assert [record["step"] for record in history] == [3]
+    start, _ = train(tiny(model, steps=1, lr=0.0))
+    assert not equal(trained, start)
+    assert trained.sample(2).shape == (1, 2, 16)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_on_ragged_sequences(model):
+    trained, history = train(tiny(model), videos())
+    assert trained.visible.size == 4
+    assert history[-1]["step"] == 3
+    assert all(bool(p.isfinite().all()) for p in trained.parameters())
+
+
+@pytest.mark.parametrize("model", ["trbm", "rtrbm"])
+def test_the_preset_of_the_thesis_trains(model):
+    small = {"hidden": "3", "steps": "2", "pretrain": "2", "resolution": "5", "length": "4"}
+    trained, history = train(make_recipe(model, "thesis-balls", small))
+    assert history[-1]["step"] == 2
+    assert trained.visible_to_hidden is None
+    assert trained.gibbs_steps == 10
+
+
+@pytest.mark.parametrize("changes", [{}, {"pretrain": 2}])
+def test_the_seed_alone_decides_a_training(changes):
+    recipe, state = tiny("rtrbm", **changes), torch.get_rng_state()
+    first, _ = train(recipe)
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(123)
+        assert equal(train(recipe)[0], first)
+    assert not equal(train(replace(recipe, seed=2))[0], first)
+
+
+def test_clip_and_average_reach_the_training(tmp_path):
+    path = tmp_path / "run.h5"
+    trained, _ = train(tiny("rtrbm", average=0.5, lr=0.1), checkpoint=path)
+    assert load_training(path)[1]["averaged"] == 3
+    assert equal(seqebm.load(path), trained)
+    train(tiny("rtrbm"), checkpoint=path)
+    assert "averaged" not in load_training(path)[1]
+    settings = {"optimizer": "sgd", "lr": 1.0, "lr_end": 1.0, "momentum": 0.0, "steps": 1}
+    start = train(tiny("rtrbm", **{**settings, "lr": 0.0, "lr_end": 0.0}))[0]
+    clipped = train(tiny("rtrbm", clip=1e-3, **settings))[0]
+    moves = [a - b for a, b in zip(clipped.parameters(), start.parameters(), strict=True)]
+    norm = torch.cat([move.detach().flatten() for move in moves]).norm().item()
+    assert norm == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path], ids=["text", "path"])
+@pytest.mark.parametrize("changes", [{}, {"pretrain": 2}, {"average": 0.9, "held_at_zero": HELD}])
+def test_a_resumed_training_equals_one_that_was_not_stopped(changes, kind, tmp_path):
+    recipe, path = tiny("rtrbm", steps=6, lr=0.1, lr_end=0.1, **changes), tmp_path / "run.h5"
+    whole, _ = train(recipe, videos())
+    train(replace(recipe, steps=3), videos(), checkpoint=kind(path))
+    resumed, _ = train(recipe, videos(), checkpoint=kind(path), resume=True)
+    assert equal(resumed, whole)
+
+
+def test_sequences_must_fit_together():
+    mixed = Sequences([Sequence(torch.zeros(3, 4)), Sequence(torch.zeros(3, 5))])
+    with pytest.raises(ValueError, match="width"):
+        train(TINY, mixed)
