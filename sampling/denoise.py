@@ -1,6 +1,6 @@
 """Destroy some pixels of a video and let a trained model reconstruct them as the video plays.
 
-    python sampling/denoise.py run/ videos.h5 denoised.mp4
+python sampling/denoise.py run/ videos.h5 denoised.mp4
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Show a model's prediction of every next frame of a video, and where it is wrong.
 
-    python sampling/predict.py run/ videos.h5 predicted.mp4
+python sampling/predict.py run/ videos.h5 predicted.mp4
 """
 
 import sys

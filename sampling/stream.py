@@ -1,6 +1,6 @@
 """Follow a video frame by frame, as from a camera: filter, predict the next frame, keep nothing.
 
-    python sampling/stream.py run/ videos.h5
+python sampling/stream.py run/ videos.h5
 """
 
 import sys

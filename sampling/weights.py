@@ -1,6 +1,6 @@
 """Picture what the hidden units look at and how they drive each other (Sutskever 2013, fig. 3.4).
 
-    python sampling/weights.py run/ weights.png
+python sampling/weights.py run/ weights.png
 """
 
 import sys

@@ -95,10 +95,12 @@ def exact_mean(rbm: RBMEnergy) -> Tensor:
         ValueError: the smaller layer has more than `LARGEST_ENUMERATION` units.
     """
     log_z = log_partition(rbm).unsqueeze(-1)
+    total = torch.zeros_like(log_z)  # one but for rounding, which the division takes away
     mean = rbm.weight.new_zeros(*rbm.rows, rbm.weight.shape[1])
     for states, weights in _blocks(rbm):
-        p = (weights - log_z).exp().unsqueeze(-2)
+        p = (weights - log_z).exp()
+        total += p.sum(-1, keepdim=True)
         hidden = states.shape[-1] == rbm.weight.shape[0]
         visible = _with_state_axis(rbm).visible_mean(states) if hidden else states
-        mean += (p @ visible).squeeze(-2)
-    return mean
+        mean += (p.unsqueeze(-2) @ visible).squeeze(-2)
+    return mean / total

@@ -26,8 +26,8 @@ class Units(nn.Module, ABC):
         self.size = size
 
     @abstractmethod
-    def check(self, frames: Tensor) -> None:
-        """Raise ValueError where `frames` [..., size] hold values that such units cannot take."""
+    def check(self, frames: Tensor, name: str = "frames") -> None:
+        """Raise ValueError naming `name` where it holds values that such units cannot take."""
 
     @abstractmethod
     def energy(self, v: Tensor, bias: Tensor) -> Tensor:
@@ -72,11 +72,11 @@ class Bernoulli(Units):
     spec = "bernoulli"
     enumerable = True
 
-    def check(self, frames: Tensor) -> None:
-        low, high = (float(x) for x in frames.aminmax()) if frames.numel() else (0.0, 0.0)
+    def check(self, frames: Tensor, name: str = "frames") -> None:
+        low, high = (float(x) for x in frames.detach().aminmax()) if frames.numel() else (0.0, 0.0)
         if not (low >= 0.0 and high <= 1.0):  # false for NaN too
             raise ValueError(
-                f"frames: Bernoulli units take values in [0, 1], got values from {low} to {high}"
+                f"{name}: Bernoulli units take values in [0, 1], got values from {low} to {high}"
             )
 
     def energy(self, v: Tensor, bias: Tensor) -> Tensor:
@@ -133,9 +133,9 @@ class Gaussian(Units):
         """σ², [size]."""
         return (2 * self.log_sigma).exp()
 
-    def check(self, frames: Tensor) -> None:
+    def check(self, frames: Tensor, name: str = "frames") -> None:
         if not bool(frames.isfinite().all()):
-            raise ValueError("frames: expected finite values, got NaN or infinity")
+            raise ValueError(f"{name}: expected finite values, got NaN or infinity")
 
     def energy(self, v: Tensor, bias: Tensor) -> Tensor:
         return ((v - bias) ** 2 / (2 * self.variance)).sum(-1)

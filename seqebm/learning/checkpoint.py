@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqebm.files import check_dataset, get_text, read_hdf5, set_text, write_hdf5
-from seqebm.models import SequenceModel
+from seqebm.models import RBM, SequenceModel
 from seqebm.models.rnn import rnn
 
 FORMAT = "seqebm-model"
@@ -93,8 +93,7 @@ def _read(path: StrPath) -> tuple[SequenceModel, dict[str, Any] | None]:
         parameters = file["parameters"]
         stored = {name: parameters[name] for name in parameters}
         model = _empty_model(kind, json.loads(get_text(file, "settings")), stored, path)
-        for name, value in json.loads(get_text(file, "steps")).items():
-            setattr(model, name, int(value))
+        _set_steps(model, json.loads(get_text(file, "steps")))
         training = None
         if "training" in file.attrs:
             training = _unpack(json.loads(get_text(file, "training")), file["training"], path)
@@ -105,10 +104,16 @@ def _empty_model(
     kind: str, settings: dict[str, Any], stored: dict[str, Any], path: Path
 ) -> SequenceModel:
     """Build the model without memory, compare its shapes with the file's, then fill it."""
+    for dataset in stored.values():
+        check_dataset(dataset, path)
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: settings: expected names and values, got {settings}")
+    if settings.get("layers", 1) > len(stored):  # each would be built before shapes are compared
+        raise ValueError(f"{path}: claims {settings['layers']} layers")
     with torch.device("meta"):
         model = _BUILDERS[kind](**settings)
-    if "chains" in stored:
-        model.register_buffer("chains", torch.empty(stored["chains"].shape, device="meta"))
+        if isinstance(model, RBM) and "chains" in stored:
+            model.chains = torch.empty(stored["chains"].shape[0], model.visible.size)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(dataset.shape) for name, dataset in stored.items()}
     if expected != found:
@@ -119,8 +124,6 @@ def _empty_model(
         )
     state = {name: _tensor(dataset, path) for name, dataset in stored.items()}
     model.load_state_dict(state, assign=True)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
     return model
 
 
@@ -134,6 +137,16 @@ def _steps(model: SequenceModel) -> dict[str, int]:
     """The numbers of Gibbs steps that are set on a model after it is built."""
     names = ("gibbs_steps", "sampling_steps")
     return {name: getattr(model, name) for name in names if hasattr(model, name)}
+
+
+def _set_steps(model: SequenceModel, steps: dict[str, int]) -> None:
+    """The inverse of `_steps`, for what a file says."""
+    if not isinstance(steps, dict) or not steps.keys() <= _steps(model).keys():
+        raise ValueError(f"expected some of {', '.join(_steps(model))}, got {steps}")
+    for name, value in steps.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+        setattr(model, name, value)
 
 
 _BUILDERS: dict[str, Callable[..., SequenceModel]] = {**SequenceModel.kinds, "RNN": rnn}

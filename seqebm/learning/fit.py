@@ -35,7 +35,7 @@ def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Data:
         seed: decides the order.
 
     Raises:
-        ValueError: a batch below 1.
+        ValueError: a batch below 1, or no sequences.
 
     Example:
         >>> data = minibatches(torch.rand(5, 7, 9), batch=2, seed=1)
@@ -45,6 +45,9 @@ def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Data:
     if batch < 1:
         raise ValueError(f"batch: expected at least 1, got {batch}")
     frames, lengths = sequences.padded() if isinstance(sequences, Sequences) else (sequences, None)
+
+    if len(frames) == 0:
+        raise ValueError("sequences: expected at least one, got none")
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> list[int]:
@@ -125,21 +128,17 @@ def fit(
         run.restore(checkpoint)
     batches = data if callable(data) else minibatches(data, batch, seed)
     bar = _progress_bar(run.step, steps, progress)
-    losses: list[float] = []
     started = time.monotonic() - run.seconds
     while run.step < steps:
-        losses.append(run.update(batches(run.step)))
+        run.update(batches(run.step))
         run.seconds = time.monotonic() - started
         done = run.step == steps
         if done or run.step % evaluate_every == 0:
-            run.record(losses, evaluate)
-            losses = []
+            run.record(evaluate)
         if checkpoint is not None and (done or run.step % checkpoint_every == 0):
             run.save(checkpoint)
         bar.update()
-        bar.set_postfix(
-            loss=f"{losses[-1] if losses else run.history[-1]['loss']:.3f}", refresh=False
-        )
+        bar.set_postfix(loss=f"{run.last_loss:.3f}", refresh=False)
     bar.close()
     run.use_average()
     return run.history
@@ -167,10 +166,11 @@ class _Run:
         self.generator = generator or torch.default_generator
         self.step, self.seconds = 0, 0.0
         self.history: History = []
+        self.losses: list[float] = []  # since the last record
         self._set_schedules()  # names them before any work is done
 
-    def update(self, batch: Batch) -> float:
-        """One step; its loss."""
+    def update(self, batch: Batch) -> None:
+        """One step."""
         self._set_schedules()
         frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
         self.optimizer.zero_grad()
@@ -179,21 +179,22 @@ class _Run:
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
         if not bool((loss + norm).isfinite()):
-            raise FloatingPointError(self._diagnosis(float(loss)))
+            raise FloatingPointError(self._diagnosis(float(loss.detach())))
         if self.clip is not None:
             clip_grads_with_norm_(self.model.parameters(), self.clip, norm)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.step += 1
-        return float(loss.detach())
+        self.losses.append(float(loss.detach()))
 
     def _set_schedules(self) -> None:
         """Set what the schedules say for this step."""
         for name, schedule in self.schedules.items():
             value = schedule(self.step)
             if name == "gibbs_steps" and hasattr(self.model, name):
-                setattr(self.model, name, int(value))
+                for model in {self.model, self.result}:
+                    setattr(model, name, int(value))
             elif all(name in group for group in self.optimizer.param_groups):
                 for group in self.optimizer.param_groups:
                     group[name] = value
@@ -215,14 +216,17 @@ class _Run:
         """The model as it should be used: the average where one is kept."""
         return self.model if self.average is None else cast(SequenceModel, self.average.module)
 
-    def record(
-        self,
-        losses: list[float],
-        evaluate: Callable[[SequenceModel], Mapping[str, float]] | None,
-    ) -> None:
+    def record(self, evaluate: Callable[[SequenceModel], Mapping[str, float]] | None) -> None:
         """Add a record to the history."""
-        entry = {"step": self.step, "seconds": self.seconds, "loss": sum(losses) / len(losses)}
+        loss = sum(self.losses) / len(self.losses)
+        entry = {"step": self.step, "seconds": self.seconds, "loss": loss}
         self.history.append({**entry, **(evaluate(self.result) if evaluate else {})})
+        self.losses = []
+
+    @property
+    def last_loss(self) -> float:
+        """The loss of the last step, or of the last record right after it was made."""
+        return self.losses[-1] if self.losses else self.history[-1]["loss"]
 
     def save(self, path: StrPath) -> None:
         """Write a checkpoint."""
@@ -230,6 +234,8 @@ class _Run:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "losses": self.losses,
+            "optimizer_kind": type(self.optimizer).__name__,
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
         }
@@ -246,8 +252,13 @@ class _Run:
                 f"{path}: holds a {type(saved).__name__} with {saved.settings}, "
                 f"not a {type(self.model).__name__} with {self.model.settings}"
             )
+        kind = type(self.optimizer).__name__
+        if training["optimizer_kind"] != kind:
+            raise ValueError(f"{path}: its optimiser is {training['optimizer_kind']}, not {kind}")
         if ("raw" in training) != (self.average is not None):
             raise ValueError(f"{path}: saved with another setting of `average`")
+        for model in {self.model, self.result}:  # persistent chains exist only once begun
+            model._buffers.update(saved._buffers)
         self.model.load_state_dict(training.get("raw", saved.state_dict()))
         if self.average is not None:
             self.average.module.load_state_dict(saved.state_dict())
@@ -255,7 +266,7 @@ class _Run:
         self.optimizer.load_state_dict(training["optimizer"])
         self.generator.set_state(training["generator"])
         self.step, self.seconds = int(training["step"]), float(training["seconds"])
-        self.history = training["history"]
+        self.history, self.losses = training["history"], training["losses"]
 
     def use_average(self) -> None:
         """Give the model its averaged parameters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -206,8 +207,9 @@ def train(
         model = build_model(recipe, n_visible)
     data = make_data(recipe, sequences)
     generator = torch.Generator().manual_seed(recipe.seed)
-    resuming = options.get("resume") and options.get("checkpoint")
-    if recipe.pretrain and not (resuming and options["checkpoint"].exists()):
+    checkpoint = options.get("checkpoint")
+    begun = options.get("resume") and checkpoint is not None and Path(checkpoint).exists()
+    if recipe.pretrain and not begun:
         pretrain_weight(model, data, recipe.pretrain, generator)
     history = fit(
         model,
@@ -270,8 +272,11 @@ def pretrain_weight(
     """
     if not isinstance(model, EnergyModel):
         raise ValueError(f"pretrain: a {type(model).__name__} has no RBM weights to pre-train")
-    rbm = RBM(model.visible.size, len(model.weight), model.visible)
+    with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced
+        rbm = RBM(model.visible.size, len(model.weight), model.visible)
     rbm.weight = model.weight
+    torch.nn.init.zeros_(rbm.visible_bias)
+    torch.nn.init.zeros_(rbm.hidden_bias)
     rbm.gibbs_steps = 5
     static = [rbm.weight, rbm.visible_bias, rbm.hidden_bias]
     optimizer = torch.optim.SGD(static, lr=0.01, momentum=0.9)

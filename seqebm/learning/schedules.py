@@ -20,10 +20,15 @@ def constant(value: float) -> Schedule:
 def linear(start: float, end: float, steps: int) -> Schedule:
     """From `start` at step 0 in a straight line to `end` at step `steps`, and `end` ever after.
 
+    Raises:
+        ValueError: `steps` below 1.
+
     Example:
         >>> [linear(1.0, 0.0, 4)(step) for step in (0, 1, 4, 9)]
         [1.0, 0.75, 0.0, 0.0]
     """
+    if steps < 1:
+        raise ValueError(f"steps: expected at least 1, got {steps}")
     return lambda step: start + (end - start) * min(1.0, step / steps)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,7 @@ class RNN(SequenceModel):
             "n_hidden": cell.hidden_size,
             "layers": cell.num_layers,
             "visible": self.visible.spec,
+            "options": _options(cell),
         }
 
     def initial_state(self, batch: int) -> Tensor | tuple[Tensor, Tensor]:
@@ -95,10 +97,22 @@ def _check_cell(cell: nn.RNNBase) -> None:
         raise ValueError(f"cell: expected no projection, got proj_size={cell.proj_size}")
 
 
+def _options(cell: nn.RNNBase) -> dict[str, Any]:
+    """What torch was told of a cell beyond its sizes."""
+    options: dict[str, Any] = {"bias": cell.bias, "dropout": cell.dropout}
+    return {**options, "nonlinearity": cell.nonlinearity} if isinstance(cell, nn.RNN) else options
+
+
 def rnn(
-    cell: str, n_visible: int, n_hidden: int, layers: int = 1, visible: str | Units = "bernoulli"
+    cell: str,
+    n_visible: int,
+    n_hidden: int,
+    layers: int = 1,
+    visible: str | Units = "bernoulli",
+    options: dict[str, Any] | None = None,
 ) -> RNN:
     """An `RNN` with the cell that a name stands for, as commands and checkpoints give it."""
     if cell not in CELLS:
         raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
-    return RNN(CELLS[cell](n_visible, n_hidden, layers, batch_first=True), visible)
+    made = CELLS[cell](n_visible, n_hidden, layers, batch_first=True, **(options or {}))
+    return RNN(made, visible)

@@ -46,6 +46,7 @@ class RTRBM(TemporalModel):
         initial_hidden: r_0, [hidden].
 
     Example:
+        >>> import torch
         >>> model = RTRBM(9, 5)
         >>> videos = torch.rand(2, 7, 9)
         >>> model.loss(videos).backward()

@@ -51,10 +51,12 @@ def assert_same(model, other):
 
 @pytest.fixture
 def path(tmp_path):
-    """A checkpoint of an RTRBM with what a training run needs."""
-    path = tmp_path / "model.h5"
+    """A checkpoint of an RTRBM with what a training run needs, the same bytes each time."""
+    path, model = tmp_path / "model.h5", seqebm.RTRBM(4, 3)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, generator=generator())
     training = {"step": 3, "history": [{"loss": 1.5}], "state": torch.arange(3)}
-    save(seqebm.RTRBM(4, 3), path, training)
+    save(model, path, training)
     return path
 
 
@@ -140,8 +142,8 @@ def test_the_layout_of_the_file(tmp_path):
     model = seqebm.TRBM(4, 3, order=2, connections=("hh", "vv"))
     save(model, tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5") as file:
-        assert (file.attrs["format"], file.attrs["version"]) == ("seqebm-model", 1)
-        assert file.attrs["kind"] == "TRBM"
+        assert (file.attrs["format"], file.attrs["version"]) == (b"seqebm-model", 1)
+        assert file.attrs["kind"] == b"TRBM"
         assert json.loads(file.attrs["settings"]) == {
             "n_visible": 4,
             "n_hidden": 3,
@@ -335,6 +337,8 @@ SETTINGS = {"n_visible": 4, "n_hidden": 3, "visible": "bernoulli", "order": 0}
     ],
 )
 def test_bad_settings(path, settings):
+    set_attributes(path, settings=json.dumps(SETTINGS))
+    assert load(path).settings == SETTINGS  # so it is the settings that are refused
     set_attributes(path, settings=settings)
     refuses(path)
 
@@ -356,6 +360,8 @@ def test_bad_settings(path, settings):
 )
 def test_bad_steps(path, steps):
     """Names and numbers: a file must not set whatever attribute it likes."""
+    set_attributes(path, steps='{"gibbs_steps": 7}')
+    assert load(path).gibbs_steps == 7
     set_attributes(path, steps=steps)
     refuses(path)
 
