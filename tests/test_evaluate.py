@@ -97,7 +97,7 @@ def test_extrapolation_of_short_sequences_copies(time):
 
 
 def test_mean_frame_leaves_padding_out(monkeypatch):
-    monkeypatch.setattr(evaluate, "_BLOCK_ELEMENTS", 10)
+    monkeypatch.setattr(evaluate.inputs, "BLOCK_ELEMENTS", 10)
     frames, lengths = ragged([4, 1, 3], 2)
     mean = MeanFrame.fit(frames, lengths)
     np.testing.assert_allclose(mean.frame, np.concatenate(cut(frames, lengths)).mean(0))
@@ -108,7 +108,7 @@ def test_mean_frame_leaves_padding_out(monkeypatch):
 @pytest.mark.parametrize("penalty", [0.0, 0.03])
 @pytest.mark.parametrize("block_elements", [1, 100, 10**6])
 def test_ridge_equals_least_squares_on_the_explicit_design(monkeypatch, penalty, block_elements):
-    monkeypatch.setattr(evaluate, "_BLOCK_ELEMENTS", block_elements)
+    monkeypatch.setattr(evaluate.inputs, "BLOCK_ELEMENTS", block_elements)
     frames, lengths = ragged([9, 1, 20, 2, 3, 30, 5, 4, 25, 6], 3)
     ridge = RidgeAutoregression.fit(frames, lengths, order=4, penalty=penalty)
     sequences = cut(frames, lengths)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from seqebm.checks import check_float, check_lengths
 from seqebm.models.conditionals import Conditional
 from seqebm.units import Units
 
@@ -34,7 +35,6 @@ def at(context: Context, index: Any) -> Context:
 
 BEFORE = (slice(None), slice(None, -1))  #: the contexts before each frame
 AFTER = (slice(None), slice(1, None))  #: the contexts after each frame
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 LAST = (slice(None), -1)  #: the context after the last frame
 
 
@@ -299,7 +299,7 @@ class SequenceModel(nn.Module, ABC):
         self, frames: Tensor, lengths: Tensor | None, name: str = "frames"
     ) -> tuple[Tensor, Tensor]:
         """The frames in the model's precision, padding zeroed, and a [batch, time] mask of them."""
-        _check_float(frames, name)
+        check_float(frames, name)
         if frames.ndim != 3 or frames.shape[-1] != self.visible.size or 0 in frames.shape:
             raise ValueError(
                 f"{name}: expected shape [batch, time, {self.visible.size}] with at least one "
@@ -310,7 +310,7 @@ class SequenceModel(nn.Module, ABC):
         if lengths is None:
             mask = torch.ones(batch, time, dtype=torch.bool, device=frames.device)
         else:
-            _check_lengths(lengths, batch, time)
+            check_lengths(lengths, batch, time)
             mask = torch.arange(time, device=frames.device) < lengths.unsqueeze(1)
             frames = torch.where(mask.unsqueeze(-1), frames, 0.0)
         self.visible.check(frames, name)
@@ -383,7 +383,7 @@ class Stream:
 
 def _observed(frames: Tensor, mask: Tensor) -> Tensor:
     """The frames with zeros where the mask is False, after checking the mask."""
-    _check_float(frames, "frames")
+    check_float(frames, "frames")
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise TypeError(f"mask: expected a bool tensor, got {getattr(mask, 'dtype', type(mask))}")
     if mask.shape != frames.shape:
@@ -391,21 +391,3 @@ def _observed(frames: Tensor, mask: Tensor) -> Tensor:
             f"mask: expected the shape of the frames {[*frames.shape]}, got {[*mask.shape]}"
         )
     return torch.where(mask, frames, 0.0)
-
-
-def _check_float(frames: Tensor, name: str) -> None:
-    """Raise where frames are no floating-point tensor."""
-    if not isinstance(frames, Tensor) or not frames.is_floating_point():
-        got = getattr(frames, "dtype", type(frames).__name__)
-        raise TypeError(f"{name}: expected a floating-point tensor, got {got}")
-
-
-def _check_lengths(lengths: Tensor, batch: int, time: int) -> None:
-    """Raise where lengths are not `batch` whole numbers from 1 to `time`."""
-    if not isinstance(lengths, Tensor) or lengths.dtype not in INTEGERS:
-        got = getattr(lengths, "dtype", type(lengths).__name__)
-        raise TypeError(f"lengths: expected a tensor of integers, got {got}")
-    if lengths.shape != (batch,):
-        raise ValueError(f"lengths: expected shape [{batch}], got {[*lengths.shape]}")
-    if not bool(((lengths >= 1) & (lengths <= time)).all()):
-        raise ValueError(f"lengths: expected numbers from 1 to {time}, got {lengths.tolist()}")

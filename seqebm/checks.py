@@ -1,0 +1,32 @@
+"""Checks of what people hand over, with messages that name the argument."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def check_float(values: Tensor, name: str) -> None:
+    """Raise TypeError where `values` is no floating-point tensor."""
+    if not isinstance(values, Tensor) or not values.is_floating_point():
+        got = getattr(values, "dtype", type(values).__name__)
+        raise TypeError(f"{name}: expected a floating-point tensor, got {got}")
+
+
+def check_lengths(lengths: Tensor, batch: int, time: int) -> None:
+    """Raise where `lengths` are not `batch` whole numbers from 1 to `time`.
+
+    Raises:
+        TypeError: no tensor of integers.
+        ValueError: another shape, or numbers out of range.
+    """
+    if not isinstance(lengths, Tensor) or lengths.dtype not in _INTEGERS:
+        got = getattr(lengths, "dtype", type(lengths).__name__)
+        raise TypeError(f"lengths: expected an integer tensor, got {got}")
+    if lengths.shape != (batch,):
+        raise ValueError(f"lengths: expected shape [{batch}], got {[*lengths.shape]}")
+    if not bool(((lengths >= 1) & (lengths <= time)).all()):
+        found = f"{int(lengths.min())} to {int(lengths.max())}"
+        raise ValueError(f"lengths: expected numbers from 1 to {time}, got {found}")
