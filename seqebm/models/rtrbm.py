@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from seqebm.cells import recurrence
-from seqebm.models.base import LAST, at
 from seqebm.models.energy import small_parameter
-from seqebm.models.temporal import TemporalModel, repeated, windows_of
+from seqebm.models.temporal import Context, Past, TemporalModel, repeated
 from seqebm.units import Units
-
-
-class Recurrent(NamedTuple):
-    """What an RTRBM remembers; as a context with a time axis after the batch.
-
-    Attributes:
-        hidden: r, [batch, hidden].
-        visible: the last frames, newest first, [batch, order, visible]; None without taps.
-    """
-
-    hidden: Tensor
-    visible: Tensor | None
 
 
 class RTRBM(TemporalModel):
@@ -63,24 +48,18 @@ class RTRBM(TemporalModel):
         self.hidden_to_hidden = small_parameter(n_hidden, n_hidden)
         self.initial_hidden = small_parameter(n_hidden)
 
-    def initial_state(self, batch: int) -> Recurrent:
+    def initial_state(self, batch: int) -> Past:
         """r_0 and the learned frames before the first."""
-        return Recurrent(
-            self.initial_hidden.expand(batch, -1), repeated(self.initial_visible, batch)
-        )
+        return Past(repeated(self.initial_hidden, batch), repeated(self.initial_visible, batch))
 
-    def scan(self, state: Recurrent, frames: Tensor) -> tuple[Recurrent, Recurrent]:
-        """Run the recurrence, the only loop over time."""
-        windows = windows_of(state.visible, frames)
-        drive = self.drive(frames, windows)
-        contexts = Recurrent(recurrence(drive, self.hidden_to_hidden, state.hidden), windows)
-        return contexts, at(contexts, LAST)
+    def remember(self, hidden: Tensor, drive: Tensor) -> Tensor:
+        """r_0 … r_T, [batch, time + 1, hidden]: the only loop over time."""
+        return recurrence(drive, self.hidden_to_hidden, hidden)
 
-    def biases(self, context: Recurrent) -> tuple[Tensor, Tensor]:
-        """B_v = b_v + Σ_n A_n v_{t−n}, B_h = b_h + W′ r_{t−1} + Σ_n W_n v_{t−n}."""
-        visible_bias, hidden_bias = self.tapped_biases(context.visible)
-        return visible_bias, hidden_bias + F.linear(context.hidden, self.hidden_to_hidden)
+    def recurrent_bias(self, bias: Tensor, hidden: Tensor) -> Tensor:
+        """The bias plus W′ r_{t−1}."""
+        return bias + F.linear(hidden, self.hidden_to_hidden)
 
-    def begin(self, context: Recurrent) -> Tensor:
+    def begin(self, context: Context) -> Tensor:
         """r_{t−1}: begin where the last frame was."""
         return context.hidden

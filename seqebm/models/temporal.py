@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqebm.cells import delay, taps
+from seqebm.models.base import LAST, at
 from seqebm.models.energy import EnergyModel, small_parameter
 from seqebm.units import Units
+
+
+class Past(NamedTuple):
+    """What an RBM with temporal connections carries from frame to frame.
+
+    Attributes:
+        hidden: TRBM: the last hidden means p, newest first, [batch, order, hidden], or None
+            without hidden-to-hidden connections. RTRBM: r, [batch, hidden].
+        visible: the last frames, newest first, [batch, order, visible]; None without taps.
+    """
+
+    hidden: Any
+    visible: Tensor | None
+
+
+class Context(NamedTuple):
+    """The past before each frame and after the last, with a time axis after the batch.
+
+    Attributes:
+        hidden: as in `Past`.
+        visible: as in `Past`.
+        hidden_bias: b_h + Σ_n W_n v_{t−n}, [batch, time + 1, hidden]; it enters both the memory
+            and the conditional, so it is kept.
+    """
+
+    hidden: Any
+    visible: Tensor | None
+    hidden_bias: Tensor
 
 
 class TemporalModel(EnergyModel):
@@ -43,17 +73,33 @@ class TemporalModel(EnergyModel):
         self.visible_to_hidden = small_parameter(order, n_hidden, n_visible) if vh else None
         self.initial_visible = small_parameter(order, n_visible) if vv or vh else None
 
-    def tapped_biases(self, windows: Tensor | None) -> tuple[Tensor, Tensor]:
-        """B_v and B_h without the hidden memory, from the last frames [..., order, visible]."""
-        return (
-            tapped(self.visible_bias, windows, self.visible_to_visible),
-            tapped(self.hidden_bias, windows, self.visible_to_hidden),
-        )
+    @abstractmethod
+    def remember(self, hidden: Any, drive: Tensor) -> Any:
+        """The hidden memory before each frame and after the last.
 
-    def drive(self, frames: Tensor, windows: Tensor | None) -> Tensor:
-        """W v_t + b_h + Σ_n W_n v_{t−n}: what enters the hidden units but for their own past."""
-        before = None if windows is None else windows[:, :-1]
-        return F.linear(self.visible.scaled(frames), self.weight) + self.tapped_biases(before)[1]
+        Args:
+            hidden: the hidden memory before the first frame.
+            drive: W v_t + b_h + Σ_n W_n v_{t−n}, all that enters the hidden units but for their
+                own past, [batch, time, hidden].
+        """
+
+    @abstractmethod
+    def recurrent_bias(self, bias: Tensor, hidden: Any) -> Tensor:
+        """A hidden bias [..., hidden] plus what the hidden memory contributes."""
+
+    def scan(self, state: Past, frames: Tensor) -> tuple[Context, Past]:
+        """Put the frames into the delay line and the hidden memory."""
+        windows = None if state.visible is None else delay(state.visible, frames)
+        hidden_bias = tapped(self.hidden_bias, windows, self.visible_to_hidden)
+        hidden_bias = hidden_bias.expand(len(frames), frames.shape[1] + 1, -1)
+        drive = F.linear(self.visible.scaled(frames), self.weight) + hidden_bias[:, :-1]
+        hidden = self.remember(state.hidden, drive)
+        return Context(hidden, windows, hidden_bias), at(Past(hidden, windows), LAST)
+
+    def biases(self, context: Context) -> tuple[Tensor, Tensor]:
+        """B_v and B_h."""
+        visible_bias = tapped(self.visible_bias, context.visible, self.visible_to_visible)
+        return visible_bias, self.recurrent_bias(context.hidden_bias, context.hidden)
 
 
 def tapped(bias: Tensor, windows: Tensor | None, weights: nn.Parameter | None) -> Tensor:
@@ -64,8 +110,3 @@ def tapped(bias: Tensor, windows: Tensor | None, weights: nn.Parameter | None) -
 def repeated(initial: Tensor | None, batch: int) -> Tensor | None:
     """A learned initial value for each of `batch` sequences."""
     return None if initial is None else initial.expand(batch, *initial.shape)
-
-
-def windows_of(past: Tensor | None, sequence: Tensor) -> Tensor | None:
-    """The windows of a delay line that held `past`, or None where there is no line."""
-    return None if past is None else delay(past, sequence)

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from seqebm.models.base import LAST, at
+from seqebm.cells import delay
 from seqebm.models.energy import small_parameter
-from seqebm.models.temporal import TemporalModel, repeated, tapped, windows_of
+from seqebm.models.temporal import Context, Past, TemporalModel, repeated, tapped
 from seqebm.units import Bernoulli, Units
 
 CONNECTIONS = ("hh", "vh", "vv")
-
-
-class Delays(NamedTuple):
-    """What a TRBM remembers, newest first; as a context with a time axis after the batch.
-
-    Attributes:
-        hidden: the last hidden means p, [batch, order, hidden]; None without "hh".
-        visible: the last frames, [batch, order, visible]; None without "vh" and "vv".
-    """
-
-    hidden: Tensor | None
-    visible: Tensor | None
 
 
 class TRBM(TemporalModel):
@@ -80,35 +67,28 @@ class TRBM(TemporalModel):
         self.hidden_to_hidden = small_parameter(order, n_hidden, n_hidden) if hh else None
         self.initial_hidden = small_parameter(order, n_hidden) if hh else None
 
-    def initial_state(self, batch: int) -> Delays:
+    def initial_state(self, batch: int) -> Past:
         """The learned hiddens and frames before the first."""
-        return Delays(repeated(self.initial_hidden, batch), repeated(self.initial_visible, batch))
-
-    def scan(self, state: Delays, frames: Tensor) -> tuple[Delays, Delays]:
-        """Filter by mean field and put means and frames into the delay lines."""
-        windows = windows_of(state.visible, frames)
-        hidden = None
-        if state.hidden is not None:
-            hidden = windows_of(state.hidden, self._filtered(frames, windows, state.hidden))
-        contexts = Delays(hidden, windows)
-        return contexts, at(contexts, LAST)
+        return Past(repeated(self.initial_hidden, batch), repeated(self.initial_visible, batch))
 
     @torch.no_grad()
-    def _filtered(self, frames: Tensor, windows: Tensor | None, hidden: Tensor) -> Tensor:
+    def _filtered(self, hidden: Tensor, drive: Tensor) -> Tensor:
         """p_1 … p_T, [batch, time, hidden], from the hidden window before the first frame."""
-        drive = self.drive(frames, windows)
         means = torch.empty_like(drive)
         for t in range(drive.shape[1]):
-            means[:, t] = tapped(drive[:, t], hidden, self.hidden_to_hidden).sigmoid()
+            means[:, t] = self.recurrent_bias(drive[:, t], hidden).sigmoid()
             hidden = torch.cat([means[:, t : t + 1], hidden[:, :-1]], dim=1)
         return means
 
-    def biases(self, context: Delays) -> tuple[Tensor, Tensor]:
-        """B_v and B_h of eq. 3.2, with filtered means for the hidden units."""
-        visible_bias, hidden_bias = self.tapped_biases(context.visible)
-        return visible_bias, tapped(hidden_bias, context.hidden, self.hidden_to_hidden)
+    def remember(self, hidden: Tensor | None, drive: Tensor) -> Tensor | None:
+        """Filter by mean field; the last means before each frame and after the last."""
+        return None if hidden is None else delay(hidden, self._filtered(hidden, drive))
 
-    def begin(self, context: Delays) -> Tensor:
+    def recurrent_bias(self, bias: Tensor, hidden: Tensor | None) -> Tensor:
+        """The bias plus Σ_n W′_n p_{t−n}."""
+        return tapped(bias, hidden, self.hidden_to_hidden)
+
+    def begin(self, context: Context) -> Tensor:
         """The last hidden means, or those that the last frame calls for: begin where it was."""
         if context.hidden is not None:
             return context.hidden[..., 0, :]
@@ -116,17 +96,17 @@ class TRBM(TemporalModel):
         return self.rbm(context).hidden_mean(context.visible[..., 0, :])
 
     def imagine(
-        self, state: Delays, frame: Tensor, generator: torch.Generator | None
-    ) -> tuple[Delays, Delays]:
+        self, state: Past, frame: Tensor, generator: torch.Generator | None
+    ) -> tuple[Context, Past]:
         """Remember a drawn frame with hiddens drawn from P(h_t | v_t, …) (Alg. 1, line 3)."""
         contexts, after = self.scan(state, frame.unsqueeze(1))
-        if after.hidden is not None:
-            mean = after.hidden[:, 0]
-            h = Bernoulli(mean.shape[-1]).sample_into(torch.empty_like(mean), mean, generator)
-            hidden = torch.cat([h.unsqueeze(1), after.hidden[:, 1:]], dim=1)
-            after = after._replace(hidden=hidden)
-            contexts = at(after, (slice(None), None))
-        return contexts, after
+        if contexts.hidden is None:
+            return contexts, after
+        hidden = contexts.hidden.clone()
+        newest = hidden[:, -1, 0]
+        units = Bernoulli(newest.shape[-1])
+        hidden[:, -1, 0] = units.sample_into(torch.empty_like(newest), newest, generator)
+        return contexts._replace(hidden=hidden), after._replace(hidden=hidden[:, -1])
 
     @torch.no_grad()
     def sample_like_rtrbm(
@@ -142,7 +122,7 @@ class TRBM(TemporalModel):
         the TRBM with the RTRBM; what it draws is not a sample of the TRBM.
         """
 
-        def step(context: Delays, state: Delays) -> tuple[Tensor, Delays, Delays]:
+        def step(context: Context, state: Past) -> tuple[Tensor, Context, Past]:
             frame, _ = self.conditional(context).sample(generator)
             return frame, *self.scan(state, frame.unsqueeze(1))
 
