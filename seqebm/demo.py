@@ -8,16 +8,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from seqebm import evaluate, scenes, video
-from seqebm.data.noise import salt_and_pepper
+from seqebm import evaluate, scenes
 from seqebm.learning import runs
 from seqebm.learning.recipes import ball_videos, held_out_videos, make_recipe
-from seqebm.models import SequenceModel
 
-PROMPT = 10
 MARK = ".seqebm-demo"  # a folder with this file was made by a demonstration and may be replaced
 
 
@@ -49,7 +43,7 @@ def run_demo(folder: Path) -> str:
         **evaluate.yardsticks(ball_videos(recipe, 200)(0)),
     }
     scores = evaluate.next_frame_table(predictors, test)
-    files = _videos(models["rtrbm"], test, shape, folder)
+    files = scenes.save_gallery(models["rtrbm"], test, shape, folder)
     report = _report(scores, minutes, files)
     (folder / "report.json").write_text(json.dumps(evaluate.to_json(scores), indent=2) + "\n")
     (folder / "report.txt").write_text(report + "\n")
@@ -64,39 +58,6 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
-
-
-def _videos(
-    model: SequenceModel, test: Tensor, shape: tuple[int, int], folder: Path
-) -> dict[str, str]:
-    """Write the videos and pictures; file name → what it shows."""
-    generator = torch.Generator().manual_seed(1)
-    noisy = salt_and_pepper(test[0], 0.15, generator)
-    made = {
-        "continuation.mp4": (
-            f"a test video beside what the model makes of its first {PROMPT} frames",
-            scenes.continuation(model, test[0], PROMPT, shape, generator),
-        ),
-        "prediction.mp4": (
-            "a test video, each frame predicted from those before it, and the error",
-            scenes.prediction(model, test[1], shape),
-        ),
-        "denoising.mp4": (
-            "a test video with 15% of its pixels destroyed, and what the model makes of it",
-            scenes.denoising(model, noisy, shape, clean=test[0]),
-        ),
-        "samples.mp4": (
-            "nine videos that the model made up",
-            scenes.many(model.sample_means(100, 9, generator=generator), shape),
-        ),
-        "weights.png": (
-            "what the hidden units look at, and how they drive each other",
-            scenes.weights(model, shape),
-        ),
-    }
-    for name, (_, pictures) in made.items():
-        video.save(folder / name, pictures)
-    return {name: text for name, (text, _) in made.items()}
 
 
 def _report(scores: dict[str, evaluate.Score], minutes: float, files: dict[str, str]) -> str:

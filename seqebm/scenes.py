@@ -6,11 +6,13 @@ Frames have a shape (height, width); every function returns pictures for `seqebm
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from seqebm import video
+from seqebm.data.noise import salt_and_pepper
 from seqebm.models import RTRBM, TRBM, SequenceModel
 from seqebm.models.energy import EnergyModel
 from seqebm.video import Pictures
@@ -80,3 +82,46 @@ def weights(model: SequenceModel, shape: Shape, count: int = 36) -> Pictures:
         matrix = recurrent if recurrent.ndim == 2 else recurrent[0]
         panels["hidden to hidden"] = video.weight_matrix(matrix, count)
     return video.side_by_side(panels)
+
+
+def save_gallery(
+    model: SequenceModel, videos: Tensor, shape: Shape, folder: Path
+) -> dict[str, str]:
+    """Write one file of each kind that this module makes.
+
+    Args:
+        model: a trained model with RBM weights.
+        videos: at least two that the model was not trained on, [n, time, visible].
+        shape: of a frame.
+        folder: to write to.
+
+    Returns:
+        What each file shows, by file name.
+    """
+    generator = torch.Generator().manual_seed(1)
+    noisy = salt_and_pepper(videos[0], 0.15, generator)
+    made = {
+        "continuation.mp4": (
+            "a new video beside what the model makes of its first 10 frames",
+            continuation(model, videos[0], 10, shape, generator),
+        ),
+        "prediction.mp4": (
+            "a new video, each frame predicted from those before it, and the error",
+            prediction(model, videos[1], shape),
+        ),
+        "denoising.mp4": (
+            "a new video with 15% of its pixels destroyed, and what the model makes of it",
+            denoising(model, noisy, shape, clean=videos[0]),
+        ),
+        "samples.mp4": (
+            "nine videos that the model made up",
+            many(model.sample_means(100, 9, generator=generator), shape),
+        ),
+        "weights.png": (
+            "what the hidden units look at, and how they drive each other",
+            weights(model, shape),
+        ),
+    }
+    for name, (_, shown) in made.items():
+        video.save(folder / name, shown)
+    return {name: text for name, (text, _) in made.items()}
