@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqebm.files import check_dataset, get_text, read_hdf5, set_text, write_hdf5
-from seqebm.models import RBM, SequenceModel
+from seqebm.models import RBM, RTRBM, TRBM, SequenceModel
 from seqebm.models.rnn import rnn
 
 FORMAT = "seqebm-model"
@@ -149,7 +149,12 @@ def _set_steps(model: SequenceModel, steps: dict[str, int]) -> None:
         setattr(model, name, value)
 
 
-_BUILDERS: dict[str, Callable[..., SequenceModel]] = {**SequenceModel.kinds, "RNN": rnn}
+_BUILDERS: dict[str, Callable[..., SequenceModel]] = {
+    "RBM": RBM,
+    "RNN": rnn,
+    "RTRBM": RTRBM,
+    "TRBM": TRBM,
+}
 
 
 def _pack(tree: Any, group: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,14 +51,8 @@ class SequenceModel(nn.Module, ABC):
         settings: the arguments that build a model of the same shape again.
     """
 
-    kinds: ClassVar[dict[str, type[SequenceModel]]] = {}  #: all model classes by name
-
     visible: Units
     settings: dict[str, Any]
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        SequenceModel.kinds[cls.__name__] = cls
 
     # --- the memory and the conditional, which a model supplies -----------------------------
 

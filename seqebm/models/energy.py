@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -48,9 +49,9 @@ class EnergyModel(SequenceModel):
         self.visible_bias = small_parameter(n_visible)
         self.hidden_bias = small_parameter(n_hidden)
 
+    @abstractmethod
     def biases(self, context: Context) -> tuple[Tensor, Tensor]:
         """The biases B_v [..., visible] and B_h [..., hidden] that a context calls for."""
-        raise NotImplementedError
 
     def rbm(self, context: Context) -> RBMEnergy:
         """The RBMs over (v_t, h_t) given the contexts before t."""
