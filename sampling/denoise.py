@@ -1,6 +1,8 @@
 """Destroy some pixels of a video and let a trained model reconstruct them as the video plays.
 
-python sampling/denoise.py run/ videos.h5 denoised.mp4
+    python sampling/denoise.py run/ videos.h5 denoised.mp4
+
+Videos may be in any file that `seqebm.data.load_sequences` reads; the first one is used.
 """
 
 import sys

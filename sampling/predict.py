@@ -1,6 +1,8 @@
 """Show a model's prediction of every next frame of a video, and where it is wrong.
 
-python sampling/predict.py run/ videos.h5 predicted.mp4
+    python sampling/predict.py run/ videos.h5 predicted.mp4
+
+Videos may be in any file that `seqebm.data.load_sequences` reads; the first one is used.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Follow a video frame by frame, as from a camera: filter, predict the next frame, keep nothing.
 
-python sampling/stream.py run/ videos.h5
+    python sampling/stream.py run/ videos.h5
+
+Videos may be in any file that `seqebm.data.load_sequences` reads; the first one is used.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Picture what the hidden units look at and how they drive each other (Sutskever 2013, fig. 3.4).
 
-python sampling/weights.py run/ weights.png
+    python sampling/weights.py run/ weights.png
+
+The run is a folder that `seqebm train` wrote.
 """
 
 import sys

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from seqebm.learning.runs import Run
     from seqebm.models import SequenceModel
 
-# The library is imported inside the commands, so that --help answers at once.
-
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".gif")
 PATH = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,12 +36,12 @@ def data() -> None:
 
 
 @data.command("balls")
-@click.option("--n", default=200, show_default=True, help="Number of videos.")
+@click.option("--n", default=200, show_default=True, type=COUNT, help="Number of videos.")
 @click.option("--length", default=100, show_default=True, help="Frames of a video.")
 @click.option("--resolution", default=30, show_default=True, help="Pixels a side.")
 @click.option("--balls", default=3, show_default=True, help="Balls in a video.")
 @click.option("--radius", default=1.2, show_default=True, help="Of the balls; the box is 10 wide.")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--split", default="", help="Mark the videos as train or test.")
 @click.option("--out", required=True, type=PATH, help="The .h5 file to write.")
 def data_balls(out: Path, n: int, seed: int, resolution: int, split: str, **options: Any) -> None:
@@ -92,8 +91,7 @@ def train(
 
     keys = _pairs(settings)
     recipe = make_recipe(model, preset, keys if visible is None else {**keys, "visible": visible})
-    sequences = None if source == "balls" else _training_part(source)
-    held_out = _held_out(source, recipe)
+    sequences, held_out = _training_data(source, recipe)
     trained = runs.start(
         out,
         recipe,
@@ -114,7 +112,9 @@ def train(
 @click.argument("run", type=PATH)
 @click.option("--data", "source", required=True, help="A data file, or 'balls' for fresh videos.")
 @click.option("--train", "training", help="Training data of the yardsticks (default: the run's).")
-@click.option("--prompt", default=10, show_default=True, help="Frames given before a free run.")
+@click.option(
+    "--prompt", default=10, show_default=True, type=COUNT, help="Frames given before a free run."
+)
 @click.option("--likelihood", is_flag=True, help="Also nats per frame (small models only).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def evaluate(
@@ -130,6 +130,8 @@ def evaluate(
     yardsticks = measure.yardsticks(*_yardstick_data(opened, training).padded())
     predictors = {name: opened.model.predict, **yardsticks}
     scores = measure.next_frame_table(predictors, frames, lengths)
+    if prompt >= int(lengths.max()):
+        raise ValueError(f"--prompt: expected less than {int(lengths.max())} frames, got {prompt}")
     horizons = [h for h in (1, 2, 5, 10, 20, 50) if prompt + h <= int(lengths.max())]
     free = measure.free_run_errors(
         lambda prefix, length, rng: opened.model.sample_means(length, len(prefix), prefix, rng),
@@ -159,12 +161,12 @@ def evaluate(
 
 @cli.command()
 @click.argument("run", type=PATH)
-@click.option("--frames", default=200, show_default=True, help="Frames to draw.")
-@click.option("--count", default=1, show_default=True, help="Number of samples.")
+@click.option("--frames", default=200, show_default=True, type=COUNT, help="Frames to draw.")
+@click.option("--count", default=1, show_default=True, type=COUNT, help="Number of samples.")
 @click.option("--prompt", type=PATH, help="Data file whose first sequence is continued.")
 @click.option("--prompt-frames", default=10, show_default=True, help="Frames of it that are given.")
 @click.option("--binary", is_flag=True, help="Draw pixels instead of showing their probabilities.")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--out", required=True, type=PATH, help=".mp4, .gif, .png (a strip) or .h5.")
 def sample(
     run: Path,
@@ -223,7 +225,9 @@ def denoise(run: Path, source: Path, out: Path) -> None:
 
 @cli.command()
 @click.argument("source", type=PATH)
-@click.option("--count", default=1, show_default=True, help="Sequences to show, in a grid.")
+@click.option(
+    "--count", default=1, show_default=True, type=COUNT, help="Sequences to show, in a grid."
+)
 @click.option("--out", required=True, type=PATH, help=".mp4, .gif or .png (a strip).")
 def render(source: Path, count: int, out: Path) -> None:
     """Show the sequences of a data file as a video."""
@@ -269,22 +273,28 @@ def _part(sequences: Sequences, *splits: str) -> Sequences | None:
     return next((sequences.split(name) for name in splits if name in present), None)
 
 
-def _training_part(source: str) -> Sequences:
-    """The training split of a data file, or all of it where nothing is so marked."""
-    from seqebm.data import load_sequences
-
-    sequences = load_sequences(source)
-    return _part(sequences, "train") or sequences
-
-
-def _held_out(source: str, recipe: Recipe) -> Sequences | None:
-    """Sequences to watch a training by, where the data have any that are held out."""
+def _training_data(source: str, recipe: Recipe) -> tuple[Sequences | None, Sequences | None]:
+    """What to train on (None: generated videos), and what to watch the training by, if anything."""
     from seqebm.data import load_sequences
 
     if source == "balls":
-        return _fresh_videos(recipe, 20)
-    part = _part(load_sequences(source), "valid", "test")
-    return None if part is None else part[:20]
+        return None, _fresh_videos(recipe, 20)
+    sequences = load_sequences(source)
+    held_out = _part(sequences, "valid", "test")
+    return _training_part(sequences, source), None if held_out is None else held_out[:20]
+
+
+def _training_part(sequences: Sequences, source: str) -> Sequences:
+    """The sequences marked as training data, or else those not marked as held out."""
+    from seqebm.data import Sequences
+
+    marked = _part(sequences, "train")
+    if marked is not None:
+        return marked
+    free = [sequence for sequence in sequences if sequence.split not in ("valid", "test")]
+    if not free:
+        raise ValueError(f"{source}: holds no training data, all sequences are marked as held out")
+    return Sequences(free)
 
 
 def _fresh_videos(recipe: Recipe, count: int) -> Sequences:
@@ -305,13 +315,13 @@ def _test_data(run: Run, source: str) -> Sequences:
 
 def _yardstick_data(run: Run, training: str | None) -> Sequences:
     """What the yardsticks are fitted on: 200 sequences that the run was trained on."""
-    from seqebm.data import Sequences
+    from seqebm.data import Sequences, load_sequences
     from seqebm.learning.recipes import ball_videos
 
     source = training or run.data
     if source == "balls":
         return Sequences.from_frames(ball_videos(run.recipe, 200)(0))
-    return _training_part(source)[:200]
+    return _training_part(load_sequences(source), source)[:200]
 
 
 def _next_frame_error(model: SequenceModel, held_out: Sequences | None) -> dict[str, float]:
@@ -320,7 +330,10 @@ def _next_frame_error(model: SequenceModel, held_out: Sequences | None) -> dict[
 
     if held_out is None:
         return {}
-    return {"error": float(prediction_errors(model.predict, *held_out.padded()).mean())}
+    try:
+        return {"error": float(prediction_errors(model.predict, *held_out.padded()).mean())}
+    except ValueError:  # predictions that are not finite; the next step will say what is wrong
+        return {"error": math.nan}
 
 
 def _matching(source: Path, run: Run) -> Sequences:
@@ -379,6 +392,8 @@ def main() -> None:
     """Run the command: exit code 0, or 2 with one line on stderr for what the user got wrong."""
     try:
         cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
     except click.ClickException as error:
         _fail(error.format_message())
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
@@ -386,6 +401,10 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         print("seqebm: interrupted", file=sys.stderr)
         sys.exit(130)
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("allocate", "overflow", "too big")):
+            raise
+        _fail(f"not enough memory: {str(error).splitlines()[0]}")
 
 
 def _fail(message: str) -> None:

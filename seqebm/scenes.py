@@ -22,7 +22,7 @@ Shape = tuple[int, int]
 
 def many(videos: Tensor, shape: Shape) -> Pictures:
     """Videos [n, time, visible] beside each other in a grid, as square as can be."""
-    zoom = None if len(videos) == 1 else max(1, 120 // min(shape))
+    zoom = None if len(videos) == 1 else max(1, min(120 // min(shape), 480 // max(shape)))
     panels = [video.pictures(one, shape, zoom) for one in videos]
     return panels[0] if len(panels) == 1 else video.grid(panels, math.ceil(math.sqrt(len(panels))))
 

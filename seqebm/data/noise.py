@@ -28,5 +28,7 @@ def salt_and_pepper(
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength: expected a share from 0 to 1, got {strength}")
-    hit, value = torch.rand((2, *frames.shape), generator=generator).to(frames)
-    return torch.where(hit < strength, (value < 0.5).to(frames), frames)
+    device = frames.device if generator is None else generator.device
+    draws = torch.rand((2, *frames.shape), generator=generator, device=device)
+    hit, white = (draws[0] < strength).to(frames.device), (draws[1] < 0.5).to(frames)
+    return torch.where(hit, white, frames)

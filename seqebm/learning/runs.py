@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from seqebm.data import Sequences
 from seqebm.files import atomic_path
 from seqebm.learning.checkpoint import RUN_FILE, StrPath, load
-from seqebm.learning.recipes import Recipe, train
+from seqebm.learning.recipes import Recipe, build_model, train
 from seqebm.models import SequenceModel
 
 RECIPE_FILE = "recipe.json"
@@ -33,19 +35,28 @@ class FrameFormat:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished or interrupted training run.
+class Description:
+    """What a run trains, as `recipe.json` keeps it.
 
     Attributes:
-        recipe: what was trained.
+        recipe: what is trained.
         data: the file of the training data, or "balls".
         format: of the frames.
-        model: as the last checkpoint has it.
     """
 
     recipe: Recipe
     data: str
     format: FrameFormat
+
+
+@dataclass(frozen=True)
+class Run(Description):
+    """A finished or interrupted training run.
+
+    Attributes:
+        model: as the last checkpoint has it.
+    """
+
     model: SequenceModel
 
 
@@ -86,21 +97,17 @@ def start(
         OSError: a folder that cannot be written.
     """
     folder = Path(folder)
-    description = {
-        "recipe": asdict(recipe),
-        "data": data,
-        "format": asdict(frame_format(recipe, sequences)),
-    }
+    description = Description(recipe, data, frame_format(recipe, sequences))
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / RECIPE_FILE).exists():
+    if not (folder / RUN_FILE).exists():  # before the first checkpoint nothing is lost
         with atomic_path(folder / RECIPE_FILE) as temporary:
-            temporary.write_text(json.dumps(description, indent=2) + "\n")
+            temporary.write_text(json.dumps(asdict(description), indent=2) + "\n")
     elif not resume:
         raise ValueError(
             f"{folder}: already holds a training run; resume it or name another folder"
         )
     else:
-        _check_same(_description(folder), description, folder)
+        _check_same(_read_description(folder), description, folder)
     every = max(1, recipe.steps // 100)
     model, _ = train(
         recipe,
@@ -123,33 +130,39 @@ def open_run(folder: StrPath) -> Run:
         ValueError: damaged files.
     """
     folder = Path(folder)
-    description = _description(folder)
-    try:
-        recipe = Recipe(**description["recipe"])
-        values = description["format"]
-        shape = tuple(int(n) for n in values["shape"])
-        form = FrameFormat(shape, float(values["frame_rate"]), str(values["unit"]))
-        data = str(description["data"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder / RECIPE_FILE}: damaged: {error}") from error
-    return Run(recipe, data, form, load(folder))
+    found = _read_description(folder)
+    model = load(folder)
+    with torch.device("meta"):
+        expected = build_model(found.recipe, math.prod(found.format.shape))
+    if type(model) is not type(expected) or model.settings != expected.settings:
+        raise ValueError(f"{folder}: {RUN_FILE} and {RECIPE_FILE} do not belong together")
+    return Run(found.recipe, found.data, found.format, model)
 
 
-def _description(folder: Path) -> dict[str, Any]:
+def _read_description(folder: Path) -> Description:
+    """What `recipe.json` says.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: a damaged one.
+    """
     path = folder / RECIPE_FILE
     if not path.exists():
         raise FileNotFoundError(f"{folder}: holds no training run (no {RECIPE_FILE})")
     try:
-        return dict(json.loads(path.read_text()))
-    except (UnicodeDecodeError, TypeError, ValueError) as error:
+        found = json.loads(path.read_text())
+        form = found["format"]
+        shape = tuple(int(n) for n in form["shape"])
+        form = FrameFormat(shape, float(form["frame_rate"]), str(form["unit"]))
+        return Description(Recipe(**found["recipe"]), str(found["data"]), form)
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: {error}") from error
 
 
-def _check_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
+def _check_same(old: Description, new: Description, folder: Path) -> None:
     """Raise where a run would be resumed with another recipe or data of another form."""
-    new = json.loads(json.dumps(new))
-    if old == new:
-        return
-    before, after = old.get("recipe", {}), new["recipe"]
-    keys = [key for key in after if before.get(key) != after[key]] or ["data"]
-    raise ValueError(f"{folder}: this run was begun with another {', '.join(keys)}")
+    before, after = asdict(old.recipe), asdict(new.recipe)
+    keys = [key for key in after if before[key] != after[key]]
+    keys += ["data"] if (old.data, old.format) != (new.data, new.format) else []
+    if keys:
+        raise ValueError(f"{folder}: this run was begun with another {', '.join(keys)}")

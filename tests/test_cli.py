@@ -1,0 +1,1075 @@
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import seqebm
+from seqebm import cli, video
+from seqebm.data import Sequence, Sequences, bouncing_balls, load_sequences, read_video
+from seqebm.data import save_sequences as save_data
+from seqebm.learning import load_training, recipes, runs
+from seqebm.learning.recipes import MODELS, ball_videos, held_out_videos, make_recipe
+
+SIDE, LENGTH = 10, 13
+KEYS = {
+    "hidden": "4",
+    "steps": "3",
+    "batch": "2",
+    "gibbs_steps": "1",
+    "balls": "1",
+    "resolution": str(SIDE),
+    "length": str(LENGTH),
+}
+TINY = " ".join(f"--set {key}={value}" for key, value in KEYS.items())
+YARDSTICKS = [
+    "mean frame",
+    "copy last",
+    "linear extrapolation",
+    *(f"ridge AR({order})" for order in (1, 2, 3, 4)),
+]
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def videos(n, seed=1, length=LENGTH, side=SIDE):
+    return bouncing_balls(n, length, side, balls=1, generator=generator(seed))
+
+
+def ball_sequences():
+    """Eight videos, of which the last three are held out."""
+    return Sequences(
+        Sequence(
+            frames,
+            name=f"video {i}",
+            frame_rate=20.0,
+            unit="grey level",
+            shape=(SIDE, SIDE),
+            split="train" if i < 5 else "test",
+        )
+        for i, frames in enumerate(videos(8))
+    )
+
+
+def ragged_sequences():
+    """Three videos of different lengths, with names and a scaling."""
+    lengths = (LENGTH, 7, 2)
+    return Sequences(
+        Sequence(
+            frames[:end],
+            name=f"number {end}",
+            frame_rate=12.5,
+            unit="candela",
+            shape=(SIDE, SIDE),
+            scale=3.0,
+            offset=torch.arange(100.0),
+        )
+        for frames, end in zip(videos(3, seed=2), lengths, strict=True)
+    )
+
+
+def write_mp4(path, frames, side=SIDE):
+    video.save(path, video.pictures(frames, (side, side), zoom=4), frame_rate=20.0)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with small data, a run that was trained on them, and files that are no good."""
+    folder = tmp_path_factory.mktemp("home")
+    save_data(folder / "data.h5", ball_sequences())
+    save_data(folder / "ragged.h5", ragged_sequences())
+    save_data(folder / "wide.h5", Sequences.from_frames(videos(4, side=9), shape=(9, 9)))
+    save_data(folder / "real.h5", Sequences.from_frames(3 * videos(4) - 1, shape=(SIDE, SIDE)))
+    write_mp4(folder / "clip.mp4", videos(1, seed=3)[0])
+    make_bad_files(folder)
+    make_run(folder / "run", folder / "data.h5")
+    return folder
+
+
+def make_bad_files(folder):
+    (folder / "file").write_text("a regular file")
+    (folder / "text.h5").write_text("a shopping list")
+    (folder / "text.mp4").write_text("a shopping list")
+    for name, share in (("data.h5", 0.5), ("clip.mp4", 0.2)):
+        content = (folder / name).read_bytes()
+        (folder / f"cut{Path(name).suffix}").write_bytes(content[: int(share * len(content))])
+
+
+def make_run(folder, data):
+    """A run whose parameters are so large that everything given to the model matters."""
+    recipe, data = make_recipe("rtrbm", None, KEYS), Path(data).resolve()
+    sequences = load_sequences(data).split("train")
+    model = runs.start(folder, recipe, str(data), sequences, progress=False)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator())
+    torch.nn.init.normal_(model.hidden_to_hidden, std=10.0, generator=generator())
+    seqebm.save(model, folder / "model.h5")
+
+
+@pytest.fixture(autouse=True)
+def place(home, tmp_path, monkeypatch):
+    """The current folder of a test: a copy of the home, which it may change."""
+    folder = tmp_path / "place"
+    shutil.copytree(home, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+class Outcome(NamedTuple):
+    code: object
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Runs a command line as `seqebm` does: exit code, stdout and stderr."""
+
+    def run(line):
+        arguments = line.replace("TINY", TINY).split()
+        monkeypatch.setattr(sys, "argv", ["seqebm", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return Outcome(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def done(command):
+    """Runs a command line that must succeed quietly; what it said on stdout."""
+
+    def run(line):
+        code, out, err = command(line)
+        assert (code, err) == (0, "")
+        return out
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Runs a command line that must be refused with one line on stderr; that line."""
+
+    def run(line):
+        code, out, err = command(line)
+        assert (code, out) == (2, "")
+        assert err.startswith("seqebm: ")
+        assert err.endswith("\n")
+        assert len(err.splitlines()) == 1
+        assert "Traceback" not in err
+        return err.strip()
+
+    return run
+
+
+def program(line):
+    """The command line of `seqebm` in a process of its own."""
+    return [sys.executable, "-c", "from seqebm.cli import main; main()", *line.split()]
+
+
+def environment():
+    """The environment variables under which a process finds this library."""
+    return {**os.environ, "PYTHONPATH": str(Path(seqebm.__file__).parents[1])}
+
+
+def parameters(folder):
+    return seqebm.load(folder).state_dict()
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def recipe_of(folder):
+    return json.loads(Path(folder, "recipe.json").read_text())["recipe"]
+
+
+def gif_pictures(path, rate=20):
+    """The grey pictures of a gif at a frame rate; equal ones in a row are merged in the file."""
+    shown = []
+    with Image.open(path) as image:
+        for t in range(image.n_frames):
+            image.seek(t)
+            picture = np.asarray(image.convert("L"))
+            shown += [picture] * round(image.info["duration"] * rate / 1000)
+    return np.stack(shown)
+
+
+def files():
+    """Everything in the current folder."""
+    return sorted(str(path) for path in Path().rglob("*"))
+
+
+# --- help ------------------------------------------------------------------------------------
+
+
+GROUPS = ("data", "data balls", "data video")
+PLAIN = ("train", "evaluate", "sample", "denoise", "render", "demo")
+
+
+@pytest.mark.parametrize("name", ["", *GROUPS, *PLAIN])
+def test_help_goes_to_stdout(name, done):
+    for option in ("-h", "--help"):
+        text = done(f"{name} {option}")
+        assert text.startswith("Usage: ")
+        assert f"{name} [OPTIONS]" in text
+        assert "-h, --help" in text
+
+
+def test_the_help_lists_all_commands_and_models(done):
+    text = done("--help")
+    for name in ("data", *PLAIN):
+        assert f"\n  {name} " in text
+    text = " ".join(done("train --help").split())
+    assert f"MODEL ({', '.join(MODELS)})" in text
+
+
+def test_the_version(done):
+    assert seqebm.__version__ in done("--version")
+
+
+@pytest.mark.parametrize("line", ["", "data"])
+def test_without_a_command_there_is_help_or_one_line(line, command):
+    code, out, err = command(line)
+    if code == 0:
+        assert out.startswith("Usage: ")
+    else:
+        assert (code, len(err.splitlines())) == (2, 1)
+
+
+# --- data ------------------------------------------------------------------------------------
+
+
+def test_data_balls(done):
+    line = "--n 3 --length 11 --resolution 8 --balls 2 --radius 1.0 --seed 5 --split test"
+    assert done(f"data balls {line} --out new.h5").startswith("new.h5: 3 videos of 11 frames")
+    made = load_sequences("new.h5")
+    expected = bouncing_balls(3, 11, 8, 2, 1.0, generator=generator(5))
+    assert len(made) == 3
+    for one, frames in zip(made, expected, strict=True):
+        assert torch.equal(one.frames, frames)
+        assert (one.shape, one.unit, one.split) == ((8, 8), "grey level", "test")
+
+
+def test_data_balls_has_the_standard_settings(done):
+    done("data balls --n 1 --out new.h5")
+    (one,) = load_sequences("new.h5")
+    expected = bouncing_balls(1, 100, 30, 3, 1.2, generator=generator(1))[0]
+    assert torch.equal(one.frames, expected)
+    assert one.split == ""
+
+
+def test_data_video_of_a_video_a_gif_and_a_folder(done):
+    levels = torch.tensor([0.0, 0.4, 0.8])
+    frames = levels[:, None].expand(-1, 36)
+    pictures = video.pictures(frames, (6, 6), zoom=3)
+    video.save("a.mp4", pictures, frame_rate=10)
+    video.save("b.gif", pictures, frame_rate=20)
+    Path("c").mkdir()
+    for i, picture in enumerate(pictures):
+        video.save(f"c/{i}.png", picture)
+    text = done("data video a.mp4 b.gif c --resolution 5 --out new.h5")
+    assert text == "new.h5: 3 videos, 9 frames\n"
+    made = load_sequences("new.h5")
+    assert [one.name for one in made] == ["a", "b", "c"]
+    assert [one.frame_rate for one in made] == [10, 20, 25]
+    for one in made:
+        assert (one.shape, one.unit) == ((5, 5), "grey level")
+        assert torch.allclose(one.frames, levels[:, None].expand(-1, 25), atol=0.02)
+
+
+def test_data_video_makes_frames_of_30_by_30(done):
+    done("data video clip.mp4 --out new.h5")
+    (one,) = load_sequences("new.h5")
+    assert one.shape == (30, 30)
+    assert one.frames.shape == (LENGTH, 900)
+
+
+# --- train -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_as_in_the_library(model, done):
+    text = done(f"train {model} --data balls --out new TINY")
+    recipe = make_recipe(model, None, KEYS)
+    expected, _ = recipes.train(recipe)
+    assert equal(parameters("new"), expected.state_dict())
+    assert load_training("new")[1]["step"] == 3
+    count = sum(p.numel() for p in expected.parameters())
+    assert f"new: {type(expected).__name__} with {count} parameters, 3 steps" in text
+
+
+def test_a_training_ends_with_the_error_of_videos_that_it_never_saw(done):
+    text = done("train rtrbm --data balls --out new TINY")
+    test = held_out_videos(make_recipe("rtrbm", None, KEYS), 20)
+    predicted = seqebm.load("new").predict(test)
+    errors = [
+        sum(float(((predicted[n, t] - test[n, t]) ** 2).sum()) for t in range(1, LENGTH))
+        for n in range(20)
+    ]
+    error = sum(errors) / (20 * (LENGTH - 1))
+    assert text.splitlines()[1].endswith(f"summed over a frame: {error:.3f}")
+    history = load_training("new")[1]["history"]
+    assert history[-1]["error"] == pytest.approx(error, rel=1e-5)
+
+
+def test_the_settings_are_those_of_the_recipe(done):
+    settings = (
+        "--set lr=0.02 --set gibbs_steps=0:1,2:3 --set lr=0.05 --set order=2 --set average=.5"
+    )
+    done(f"train rtrbm --data balls --out new TINY {settings}")
+    found = recipe_of("new")
+    assert (found["lr"], found["gibbs_steps"], found["order"]) == (0.05, "0:1,2:3", 2)
+    assert (found["hidden"], found["average"], found["momentum"]) == (4, 0.5, 0.9)
+    assert seqebm.load("new").settings["order"] == 2
+
+
+def test_settings_go_before_those_of_a_preset(done):
+    done("train trbm --data balls --out new --preset thesis-balls TINY --set pretrain=2")
+    found = recipe_of("new")
+    assert (found["hidden"], found["steps"], found["batch"], found["pretrain"]) == (4, 3, 2, 2)
+    assert (found["optimizer"], found["connections"], found["lr"]) == ("sgd", "hh", 0.01)
+    model = seqebm.load("new")
+    assert model.visible_to_visible is None
+    assert model.visible_to_hidden is None
+    assert model.hidden_to_hidden.shape == (1, 4, 4)
+
+
+def test_real_numbers_are_for_gaussian_units(done):
+    done("train rtrbm --data real.h5 --out new TINY --visible gaussian")
+    done("train rtrbm --data real.h5 --out same TINY --set visible=gaussian")
+    assert recipe_of("new")["visible"] == "gaussian"
+    assert seqebm.load("new").visible.spec == "gaussian"
+    assert equal(parameters("new"), parameters("same"))
+
+
+def test_only_the_training_split_is_trained_on(done):
+    text = done("train rtrbm --data data.h5 --out new TINY")
+    recipe = make_recipe("rtrbm", None, KEYS)
+    expected, _ = recipes.train(recipe, ball_sequences()[:5])
+    assert equal(parameters("new"), expected.state_dict())
+    assert "held-out" in text
+
+
+def test_sequences_that_are_held_out_are_never_trained_on(done, monkeypatch):
+    unmarked = [Sequence(frames) for frames in videos(4)]
+    marked = [Sequence(frames, split="test") for frames in videos(2, seed=2)]
+    save_data("mixed.h5", unmarked + marked)
+    given = []
+    start = runs.start
+
+    def spy(folder, recipe, data, sequences, **options):
+        given.extend(one.split for one in sequences)
+        return start(folder, recipe, data, sequences, **options)
+
+    monkeypatch.setattr(runs, "start", spy)
+    text = done("train rtrbm --data mixed.h5 --out new TINY")
+    assert "held-out" in text
+    assert given == [""] * 4
+
+
+def test_without_marked_splits_everything_is_trained_on(done):
+    text = done("train rtrbm --data ragged.h5 --out new TINY")
+    expected, _ = recipes.train(make_recipe("rtrbm", None, KEYS), ragged_sequences())
+    assert equal(parameters("new"), expected.state_dict())
+    assert "held-out" not in text
+
+
+def test_a_run_knows_its_data_from_any_folder(place, done):
+    done("train rtrbm --data data.h5 --out new TINY")
+    opened = runs.open_run("new")
+    assert opened.data == str(place / "data.h5")
+    assert opened.format == runs.FrameFormat((SIDE, SIDE), 20.0, "grey level")
+
+
+def test_a_video_is_data_too(done):
+    done("train rtrbm --data clip.mp4 --out new TINY")
+    assert seqebm.load("new").visible.size == (4 * SIDE) ** 2
+
+
+def test_a_run_is_not_overwritten(done, refused):
+    done("train rtrbm --data balls --out new TINY")
+    before = Path("new/model.h5").read_bytes()
+    assert "new: already holds" in refused("train rtrbm --data balls --out new TINY")
+    assert "new: already holds" in refused("train lstm --data data.h5 --out new TINY")
+    assert Path("new/model.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize("settings", ["", "--set average=0.9 --set pretrain=2"])
+def test_an_interrupted_run_is_resumed_bit_for_bit(settings, command, done, monkeypatch):
+    line = f"train rtrbm --data balls TINY --set steps=6 {settings}"
+    done(f"{line} --out whole")
+    original, calls = cli._next_frame_error, itertools.count()
+
+    def interrupting(model, held_out):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return original(model, held_out)
+
+    monkeypatch.setattr(cli, "_next_frame_error", interrupting)
+    code, _, err = command(f"{line} --out new")
+    assert (code, err.strip()) == (130, "seqebm: interrupted")
+    assert load_training("new")[1]["step"] == 3
+    monkeypatch.setattr(cli, "_next_frame_error", original)
+    done(f"{line} --out new --resume")
+    assert load_training("new")[1]["step"] == 6
+    assert equal(parameters("new"), parameters("whole"))
+
+
+def test_a_finished_run_is_resumed_without_a_change(done):
+    line = "train rtrbm --data data.h5 --out new TINY"
+    first = done(line)
+    before = Path("new/model.h5").read_bytes()
+    assert done(f"{line} --resume") == first
+    assert Path("new/model.h5").read_bytes() == before
+
+
+def test_there_need_not_be_anything_to_resume(done):
+    done("train rtrbm --data balls --out new TINY --resume")
+    done("train rtrbm --data balls --out whole TINY")
+    assert equal(parameters("new"), parameters("whole"))
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("train rtrbm --data balls TINY --set lr=0.5", "lr"),
+        ("train rtrbm --data balls TINY --set steps=4", "steps"),
+        ("train rtrbm --data balls TINY --set seed=2 --set hidden=5", "hidden, seed"),
+        ("train trbm --data balls TINY", "model"),
+        ("train rtrbm --data data.h5 TINY", "data"),
+        ("train rtrbm --data balls TINY --visible gaussian", "visible"),
+    ],
+)
+def test_a_run_is_resumed_with_its_own_recipe_only(line, named, done, refused):
+    done("train rtrbm --data balls --out new TINY")
+    before = Path("new/model.h5").read_bytes()
+    assert refused(f"{line} --out new --resume").endswith(f"begun with another {named}")
+    assert Path("new/model.h5").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_resumed_bit_for_bit(done):
+    line = f"train rtrbm --data data.h5 {TINY} --set steps=120"
+    process = subprocess.Popen(
+        program(f"{line} --out new"), env=environment(), stdout=subprocess.DEVNULL
+    )
+    while not Path("new/model.h5").exists() and process.poll() is None:
+        time.sleep(0.005)
+    time.sleep(0.05)  # somewhere between two checkpoints
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 1 <= load_training("new")[1]["step"] < 120
+    done(f"{line} --out new --resume")
+    done(f"{line} --out whole")
+    assert load_training("new")[1]["step"] == 120
+    assert equal(parameters("new"), parameters("whole"))
+
+
+# --- evaluate --------------------------------------------------------------------------------
+
+
+def report(done, line):
+    """The only JSON object on stdout."""
+    text = done(f"{line} --json")
+    assert text.startswith("{")
+    assert len(text.splitlines()) == 1
+    return json.loads(text)
+
+
+def mean_error(predicted, sequences):
+    """Squared error summed over a frame, over t = 2 … T of a sequence, then over sequences."""
+    means = []
+    for guess, one in zip(predicted, sequences, strict=True):
+        frames = one.frames
+        errors = [float(((guess[t] - frames[t]) ** 2).sum()) for t in range(1, len(frames))]
+        means.append(sum(errors) / len(errors))
+    return sum(means) / len(means)
+
+
+def test_the_table_has_the_model_beside_every_yardstick(done):
+    text = done("evaluate run --data data.h5")
+    table, free = text.split("Free run", 1)
+    rows = [line.split("  ")[0] for line in table.splitlines()[2:] if line]
+    assert rows == ["RTRBM", *YARDSTICKS]
+    assert "from 10 frames, horizon 1\n" in free
+    assert "horizon 2\n" in free
+    assert free.count("copy last") == free.count("model") == 2
+    assert "nats" not in text
+
+
+def test_the_scores_are_those_of_the_held_out_sequences(done):
+    scores = report(done, "evaluate run --data data.h5")["next_frame"]
+    assert list(scores) == ["RTRBM", *YARDSTICKS]
+    train, test = ball_sequences()[:5], ball_sequences()[5:]
+    predict = seqebm.load("run").predict
+    expected = {
+        "RTRBM": [predict(one.frames[None])[0] for one in test],
+        "copy last": [torch.cat([one.frames[:1], one.frames[:-1]]) for one in test],
+        "mean frame": [torch.cat([one.frames for one in train]).mean(0).expand(LENGTH, -1)] * 3,
+    }
+    for name, predicted in expected.items():
+        assert scores[name]["per_frame"] == pytest.approx(mean_error(predicted, test), rel=1e-4)
+        assert scores[name]["per_dim"] == pytest.approx(scores[name]["per_frame"] / 100)
+        assert scores[name]["sequences"] == 3
+
+
+def test_free_runs_are_scored_where_the_sequences_reach(done):
+    free = report(done, "evaluate run --data data.h5 --prompt 5")["free_run"]
+    assert list(free) == ["1", "2", "5"]
+    test = ball_sequences()[5:]
+    for horizon, score in free.items():
+        assert list(score) == ["model", "copy last"]
+        frame = 5 + int(horizon) - 1
+        errors = [float(((one.frames[frame] - one.frames[4]) ** 2).sum()) for one in test]
+        assert score["copy last"]["per_frame"] == pytest.approx(sum(errors) / 3, rel=1e-4)
+    assert free == report(done, "evaluate run --data data.h5 --prompt 5")["free_run"]
+
+
+def test_sequences_without_a_test_split_are_all_measured(done):
+    scores = report(done, "evaluate run --data ragged.h5 --prompt 1")
+    test = ragged_sequences()
+    predicted = [seqebm.load("run").predict(one.frames[None])[0] for one in test]
+    found = scores["next_frame"]["RTRBM"]
+    assert found["sequences"] == 3
+    assert found["per_frame"] == pytest.approx(mean_error(predicted, test), rel=1e-4)
+    free = scores["free_run"]
+    assert [free[h]["model"]["sequences"] for h in ("1", "2", "5", "10")] == [3, 2, 2, 1]
+    assert free["10"]["model"]["per_frame_se"] is None
+
+
+def test_the_yardsticks_may_be_fitted_on_other_data(done):
+    scores = report(done, "evaluate run --data data.h5 --train ragged.h5")["next_frame"]
+    mean = torch.cat([one.frames for one in ragged_sequences()]).mean(0)
+    expected = mean_error([mean.expand(LENGTH, -1)] * 3, ball_sequences()[5:])
+    assert scores["mean frame"]["per_frame"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_run_on_balls_is_measured_on_fresh_ones(done):
+    done("train rtrbm --data balls --out new TINY")
+    scores = report(done, "evaluate new --data balls")["next_frame"]
+    assert scores["RTRBM"]["sequences"] == 200
+    recipe = make_recipe("rtrbm", None, KEYS)
+    test = held_out_videos(recipe, 200)
+    copied = [torch.cat([frames[:1], frames[:-1]]) for frames in test]
+    expected = mean_error(copied, [Sequence(frames) for frames in test])
+    assert scores["copy last"]["per_frame"] == pytest.approx(expected, rel=1e-4)
+    mean = ball_videos(recipe, 200)(0).mean((0, 1)).expand(LENGTH, -1)
+    expected = mean_error([mean] * 200, [Sequence(frames) for frames in test])
+    assert scores["mean frame"]["per_frame"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_likelihood_is_a_mean_over_frames(done):
+    line = "evaluate run --data ragged.h5 --prompt 1 --likelihood"
+    found = report(done, line)["nats_per_frame"]
+    model, total = seqebm.load("run"), 0.0
+    for one in ragged_sequences():
+        total += model.log_prob(one.frames[None], method="exact").sum().item()
+    assert found == pytest.approx(total / (LENGTH + 7 + 2), rel=1e-4)
+    assert f"log-likelihood: {found:.4f} nats per frame" in done(line)
+    assert "nats_per_frame" not in report(done, "evaluate run --data data.h5")
+
+
+def test_an_rbm_or_an_rnn_is_measured_like_the_others(done):
+    for model, name in (("rbm", "RBM"), ("gru", "RNN")):
+        done(f"train {model} --data data.h5 --out {model} TINY")
+        found = report(done, f"evaluate {model} --data data.h5 --likelihood")
+        assert list(found["next_frame"]) == [name, *YARDSTICKS]
+        assert found["nats_per_frame"] < 0
+
+
+# --- sample ----------------------------------------------------------------------------------
+
+
+def means(length, count=1, prefix=None, seed=1):
+    return seqebm.load("run").sample_means(length, count, prefix, generator(seed))
+
+
+def frames_of(path):
+    return torch.stack([one.frames for one in load_sequences(path)])
+
+
+def test_samples_in_a_data_file(done):
+    assert done("sample run --frames 4 --count 3 --seed 7 --out new.h5") == "new.h5\n"
+    assert torch.equal(frames_of("new.h5"), means(4, 3, seed=7))
+    for one in load_sequences("new.h5"):
+        assert (one.shape, one.frame_rate, one.unit) == ((SIDE, SIDE), 20.0, "grey level")
+
+
+def test_one_sample_of_200_frames_is_the_default(done):
+    done("sample run --out new.h5")
+    assert torch.equal(frames_of("new.h5"), means(200))
+
+
+def test_samples_differ_with_the_seed_and_among_each_other(done):
+    for seed, name in ((1, "a"), (1, "b"), (2, "c")):
+        done(f"sample run --frames 3 --count 2 --seed {seed} --out {name}.h5")
+    a, b, c = (frames_of(f"{name}.h5") for name in "abc")
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert not torch.equal(a[0], a[1])
+
+
+@pytest.mark.parametrize("binary", ["", "--binary"])
+def test_a_continuation_begins_with_the_prompt(binary, done):
+    line = f"sample run --frames 3 --count 2 --prompt data.h5 --prompt-frames 6 {binary}"
+    done(f"{line} --out new.h5")
+    found, given = frames_of("new.h5"), ball_sequences()[0].frames[None, :6]
+    assert found.shape == (2, 9, 100)
+    assert torch.equal(found[:, :6], given.expand(2, -1, -1))
+    draw = seqebm.load("run").sample if binary else seqebm.load("run").sample_means
+    assert torch.equal(found[:, 6:], draw(3, 2, given, generator()))
+    assert not torch.equal(found[:, 6:], draw(3, 2, None, generator()))
+
+
+def test_ten_frames_of_the_prompt_are_the_default(done):
+    done("sample run --frames 1 --prompt data.h5 --out new.h5")
+    assert torch.equal(frames_of("new.h5")[0, :10], ball_sequences()[0].frames[:10])
+    assert frames_of("new.h5").shape[1] == 11
+
+
+def test_binary_samples_hold_zeros_and_ones_only(done):
+    done("sample run --frames 5 --count 2 --binary --out new.h5")
+    assert frames_of("new.h5").unique().tolist() == [0.0, 1.0]
+    done("sample run --frames 5 --count 2 --out grey.h5")
+    assert len(frames_of("grey.h5").unique()) > 2
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_samples_in_a_video(count, done):
+    done(f"sample run --frames 5 --count {count} --out new.mp4")
+    shown = read_video("new.mp4")
+    assert len(shown.frames) == 5
+    assert shown.frame_rate == 20
+    if count == 1:
+        expected = video.pictures(means(5)[0], (SIDE, SIDE))
+        found = shown.frames.reshape(expected.shape)
+        assert float((found * 255 - torch.from_numpy(expected)).abs().mean()) < 8
+
+
+def test_samples_in_a_gif(done):
+    done("sample run --frames 5 --out new.gif")
+    assert np.array_equal(gif_pictures("new.gif"), video.pictures(means(5)[0], (SIDE, SIDE)))
+
+
+@pytest.mark.parametrize(("frames", "shown"), [(7, [*range(7)]), (40, [*range(0, 40, 4)])])
+def test_samples_on_one_page(frames, shown, done):
+    done(f"sample run --frames {frames} --out new.png")
+    pictures = video.pictures(means(frames)[0], (SIDE, SIDE))
+    with Image.open("new.png") as image:
+        assert np.array_equal(np.asarray(image), video.strip(pictures[shown])[0])
+
+
+# --- denoise ---------------------------------------------------------------------------------
+
+
+def test_denoising_a_data_file_keeps_all_but_the_frames(done):
+    assert done("denoise run --data ragged.h5 --out new.h5") == "new.h5\n"
+    model, made, noisy = seqebm.load("run"), load_sequences("new.h5"), ragged_sequences()
+    assert len(made) == len(noisy)
+    for one, before in zip(made, noisy, strict=True):
+        assert torch.equal(one.frames, model.denoise(before.frames[None])[0])
+        assert not torch.equal(one.frames, before.frames)
+        for key in ("name", "frame_rate", "unit", "shape", "split"):
+            assert getattr(one, key) == getattr(before, key)
+        assert torch.equal(one.scale, before.scale)
+        assert torch.equal(one.offset, before.offset)
+
+
+def test_denoising_keeps_splits(done):
+    done("denoise run --data data.h5 --out new.h5")
+    assert [one.split for one in load_sequences("new.h5")] == ["train"] * 5 + ["test"] * 3
+
+
+def test_videos_are_scaled_to_the_frames_of_the_run(done):
+    write_mp4("large.mp4", videos(1, seed=4)[0])
+    done("denoise run --data large.mp4 --out new.h5")
+    (one,) = load_sequences("new.h5")
+    small = read_video("large.mp4", (SIDE, SIDE))
+    assert torch.equal(one.frames, seqebm.load("run").denoise(small.frames[None])[0])
+    assert (one.name, one.frame_rate, one.shape) == ("large", 20.0, (SIDE, SIDE))
+
+
+def test_images_are_scaled_to_the_frames_of_the_run(done):
+    Path("images").mkdir()
+    for t, picture in enumerate(video.pictures(videos(1)[0], (SIDE, SIDE), zoom=3)):
+        video.save(f"images/{t}.png", picture)
+    done("denoise run --data images --out new.h5")
+    expected = seqebm.load("run").denoise(videos(1))[0]
+    assert torch.allclose(load_sequences("new.h5")[0].frames, expected, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("source", "rate"), [("clip.mp4", 20), ("data.h5", 20), ("ragged.h5", 12.5)]
+)
+def test_a_denoised_video_is_beside_the_noisy_one(source, rate, done):
+    done(f"denoise run --data {source} --out new.mp4")
+    shown = read_video("new.mp4")
+    assert len(shown.frames) == LENGTH
+    assert shown.frame_rate == rate
+    assert shown.shape == (232, 2 * 182 + 3 * 10)  # two panels of 18 × 10 pixels, captions above
+
+
+def test_a_denoised_video_may_be_a_gif_or_a_page(done):
+    for name in ("new.gif", "new.png"):
+        done(f"denoise run --data data.h5 --out {name}")
+        with Image.open(name) as image:
+            assert image.width > image.height
+
+
+# --- render ----------------------------------------------------------------------------------
+
+
+def test_render_shows_the_first_sequence(done):
+    assert done("render data.h5 --out new.gif") == "new.gif\n"
+    assert np.array_equal(gif_pictures("new.gif"), video.pictures(videos(8)[0], (SIDE, SIDE)))
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(4, 2, 2), (5, 2, 3), (99, 3, 3)])
+def test_render_shows_many_in_a_grid(count, rows, columns, done):
+    done(f"render data.h5 --count {count} --out new.mp4")
+    shown = read_video("new.mp4")
+    assert shown.shape == (rows * 122, columns * 122)
+    assert len(shown.frames) == LENGTH
+
+
+def test_render_shows_ragged_sequences_and_videos_of_any_size(done):
+    done("render ragged.h5 --count 3 --out new.mp4")
+    assert len(read_video("new.mp4").frames) == LENGTH
+    done("render clip.mp4 --out new.png")
+    with Image.open("new.png") as image:
+        assert image.width > image.height
+
+
+def test_render_shows_what_is_no_picture_as_one_row(done):
+    save_data("angles.h5", Sequences.from_frames(torch.rand(1, 5, 4)))
+    done("render angles.h5 --out new.mp4")
+    height, width = read_video("new.mp4").shape
+    assert width == 4 * height
+
+
+# --- demo ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("line", "folder"), [("demo", "demo"), ("demo --out new", "new")])
+def test_the_demonstration_prints_its_report(line, folder, done, monkeypatch):
+    monkeypatch.setattr("seqebm.demo.run_demo", lambda out: f"report of {out!r}")
+    assert done(line) == f"report of {Path(folder)!r}\n"
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("paint", "'paint'"),
+        ("data paint", "'paint'"),
+        ("sample", "RUN"),
+        ("sample run", "--out"),
+        ("evaluate run", "--data"),
+        ("train rtrbm --out new", "--data"),
+        ("sample run --out new.mp4 --speed 3", "--speed"),
+        ("sample run --out new.mp4 --frames many", "--frames.*'many'"),
+        ("sample run again --out new.mp4", "again"),
+        ("data balls --n 0 --out new.h5", "--n.* 0 "),
+        ("data balls --n 2 --length 0 --out new.h5", "length must be .* got 0"),
+        ("data balls --n 2 --resolution -3 --out new.h5", "resolution must be .* got -3"),
+        ("data balls --n 2 --balls 0 --out new.h5", "balls must be .* got 0"),
+        ("data balls --n 2 --radius nan --out new.h5", "radius must be .* got nan"),
+        ("data video --out new.h5", "FILES"),
+        ("data video clip.mp4 --resolution 0 --out new.h5", "resolution must be .* got 0"),
+        # missing files
+        ("data video nothing.mp4 --out new.h5", "nothing.mp4: no such file"),
+        ("evaluate nothing --data data.h5", "nothing: holds no training run"),
+        ("evaluate data.h5 --data data.h5", "data.h5: holds no training run"),
+        ("evaluate run --data nothing.h5", "nothing.h5: no such file"),
+        ("evaluate run --data data.h5 --train nothing.h5", "nothing.h5: no such file"),
+        ("sample nothing --out new.mp4", "nothing: holds no training run"),
+        ("sample run --prompt nothing.h5 --out new.mp4", "nothing.h5: no such file"),
+        ("denoise nothing --data data.h5 --out new.mp4", "nothing: holds no training run"),
+        ("denoise run --data nothing.mp4 --out new.mp4", "nothing.mp4: no such file"),
+        ("denoise run --data nothing.h5 --out new.mp4", "nothing.h5: no such file"),
+        ("render nothing.h5 --out new.mp4", "nothing.h5: no such file"),
+        # files that are not what their names say
+        ("render file --out new.mp4", "file: the type is not one of"),
+        ("data video run --out new.h5", "run: no frame can be read"),
+        ("data video data.h5 --out new.h5", "data.h5: no video"),
+        ("denoise run --data run --out new.mp4", "run: no frame can be read"),
+        *(
+            (line.format(kind), f"^seqebm: {kind}.h5: (not an HDF5 file|.*truncated)")
+            for kind in ("text", "cut")
+            for line in (
+                "evaluate run --data {}.h5",
+                "evaluate run --data data.h5 --train {}.h5",
+                "sample run --prompt {}.h5 --out new.mp4",
+                "denoise run --data {}.h5 --out new.mp4",
+                "render {}.h5 --out new.mp4",
+            )
+        ),
+        *(
+            (line.format(kind), f"^seqebm: {kind}.mp4: no video")
+            for kind in ("text", "cut")
+            for line in (
+                "data video clip.mp4 {}.mp4 --out new.h5",
+                "evaluate run --data {}.mp4",
+                "denoise run --data {}.mp4 --out new.h5",
+                "render {}.mp4 --out new.gif",
+            )
+        ),
+        ("evaluate run --data run/model.h5", "run/model.h5: its format"),
+        # frames of another width
+        ("evaluate run --data wide.h5", "100.* 81"),
+        ("evaluate run --data data.h5 --train wide.h5", "width 81.* 100"),
+        ("sample run --prompt wide.h5 --out new.mp4", "prefix: .*100.* 81"),
+        ("denoise run --data wide.h5 --out new.mp4", "100.* 81"),
+        ("denoise run --data wide.h5 --out new.h5", "100.* 81"),
+        ("denoise run --data real.h5 --out new.h5", r"\[0, 1\]"),
+        # numbers out of range
+        ("sample run --prompt data.h5 --prompt-frames 14 --out new.mp4", "--prompt-frames.* 14"),
+        ("sample run --prompt data.h5 --prompt-frames 0 --out new.mp4", "--prompt-frames.* 0"),
+        ("sample run --frames 0 --out new.mp4", "--frames.* 0 "),
+        ("sample run --count 0 --out new.mp4", "--count.* 0 "),
+        ("sample run --seed 18446744073709551616 --out new.mp4", "seed"),
+        (
+            "sample run --frames 1000000000000000 --count 1000000000000000 --out new.h5",
+            "10{15}|memory",
+        ),
+        ("evaluate run --data data.h5 --prompt 0", "prompt.* 0"),
+        ("evaluate run --data data.h5 --prompt 13", "prompt.* 13"),
+        ("render data.h5 --count 0 --out new.mp4", "count"),
+        ("render data.h5 --count -1 --out new.mp4", "count"),
+        # places that cannot be written
+        ("data balls --n 1 --length 2 --out file/new.h5", "file/new.h5"),
+        ("data video clip.mp4 --out file/new.h5", "file/new.h5"),
+        ("sample run --frames 2 --out file/new.h5", "file/new.h5"),
+        ("sample run --frames 2 --out file/new.mp4", "file/new.mp4"),
+        ("sample run --frames 2 --out file/new.gif", "file/new.gif"),
+        ("denoise run --data data.h5 --out file/new.png", "file/new.png"),
+        ("render data.h5 --out nowhere/new.mp4", "nowhere/new.mp4"),
+        ("demo --out file", "'file'"),
+        ("demo --out file/new", "'file/new'"),
+        ("demo --out run", "run: is not empty"),
+        ("sample run --frames 2 --out new.txt", "new.txt"),
+        ("denoise run --data data.h5 --out new.txt", "new.txt"),
+        ("render data.h5 --out new", "'new'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(line, named, refused):
+    before = files()
+    assert_names(refused(line), named)
+    assert files() == before
+
+
+def assert_names(message, pattern):
+    with pytest.raises(ValueError, match=pattern):
+        raise ValueError(message)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("train elman --data balls", "rbm, trbm, rtrbm, rnn, lstm, gru, got 'elman'"),
+        ("train rtrbm --data balls --speed", "--speed"),
+        ("train rtrbm --data balls --preset best", "thesis-balls, demo, got 'best'"),
+        ("train rtrbm --data balls TINY --set speed=3", "'speed'"),
+        ("train rtrbm --data balls TINY --set speed", "KEY=VALUE, got 'speed'"),
+        ("train rtrbm --data balls TINY --set model=lstm", "'model'"),
+        ("train rtrbm --data nothing.h5 TINY", "nothing.h5: no such file"),
+        ("train rtrbm --data text.h5 TINY", "text.h5: not an HDF5 file"),
+        ("train rtrbm --data cut.h5 TINY", "cut.h5: .*truncated"),
+        ("train rtrbm --data text.mp4 TINY", "text.mp4: no video"),
+        ("train rtrbm --data cut.mp4 TINY", "cut.mp4: no video"),
+        ("train rtrbm --data run/model.h5 TINY", "run/model.h5: its format"),
+        ("train rtrbm --data real.h5 TINY", r"Bernoulli .*\[0, 1\]"),
+    ],
+)
+def test_bad_trainings_are_refused_in_one_line(line, named, refused):
+    assert_names(refused(f"{line} --out new"), named)
+    assert not Path("new/model.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ("hidden=many", "hidden.* 'many'"),
+        ("hidden=2.5", "hidden.* '2.5'"),
+        ("hidden=0", "hidden.* 0"),
+        ("hidden=-1", "hidden.* -1"),
+        ("hidden=100000000000000", "hidden|memory"),
+        ("order=-1", "order.* -1"),
+        ("visible=ternary", "'ternary'"),
+        ("held_at_zero=shoes", "held_at_zero.* 'shoes'"),
+        ("steps=-1", "steps.* -1"),
+        ("steps=0", "steps.* 0"),
+        ("batch=0", "batch.* 0"),
+        ("seed=-1", "seed.* -1"),
+        ("seed=18446744073709551616", "seed"),
+        ("optimizer=best", "optimizer.* 'best'"),
+        ("lr=high", "lr.* 'high'"),
+        ("lr=-1", "lr.* -1"),
+        ("lr=nan", "lr.* nan"),
+        ("optimizer=sgd,momentum=-1", "momentum.* -1"),
+        ("gibbs_steps=often", "gibbs_steps.* 'often'"),
+        ("gibbs_steps=0:1:2", "gibbs_steps.* '0:1:2'"),
+        ("gibbs_steps=0", "Gibbs.* 0"),
+        ("clip=-1", "clip.* -1"),
+        ("average=2", "average.* 2"),
+        ("balls=0", "balls.* 0"),
+        ("resolution=0", "resolution.* 0"),
+        ("length=0", "length.* 0"),
+    ],
+)
+def test_bad_values_of_a_recipe_are_refused_in_one_line(settings, named, refused):
+    settings = " ".join(f"--set {setting}" for setting in settings.split(","))
+    assert_names(refused(f"train rtrbm --data balls --out new TINY {settings}"), named)
+    assert not Path("new/model.h5").exists()
+
+
+def test_the_connections_of_a_trbm_are_checked(refused):
+    message = refused("train trbm --data balls --out new TINY --set connections=hh,xx")
+    assert_names(message, "connections.* 'xx'")
+
+
+def test_networks_cannot_be_pretrained(refused):
+    line = "train lstm --data balls --out new --preset thesis-balls TINY"
+    assert "pretrain" in refused(f"{line} --set pretrain=3")
+
+
+@pytest.mark.parametrize("out", ["file", "file/new"])
+def test_a_run_needs_a_folder(out, refused):
+    assert f"'{out}'" in refused(f"train rtrbm --data balls --out {out} TINY")
+
+
+@pytest.mark.parametrize("data", ["balls", "data.h5"])
+def test_a_training_that_diverges_is_stopped_with_its_step_named(data, refused):
+    line = f"train rtrbm --data {data} --out new TINY --visible gaussian --set lr=1e30"
+    assert_names(refused(line), "stopped at step")
+
+
+@pytest.mark.parametrize(
+    ("bad", "good"),
+    [
+        ("--data real.h5 TINY", "--data real.h5 TINY --visible gaussian"),
+        ("--data balls TINY --set optimizer=adma", "--data balls TINY --set optimizer=adam"),
+    ],
+)
+def test_a_mistake_can_be_corrected_in_the_same_folder(bad, good, refused, done):
+    refused(f"train rtrbm {bad} --out new")
+    done(f"train rtrbm {good} --out new")
+
+
+def test_a_likelihood_that_cannot_be_enumerated_is_refused(done, refused):
+    done("train rtrbm --data data.h5 --out large TINY --set hidden=21")
+    assert_names(refused("evaluate large --data data.h5 --likelihood"), "20 units.* 21")
+
+
+# --- damaged runs ----------------------------------------------------------------------------
+
+
+def description(**changes):
+    """The text of the run's recipe.json with some entries changed."""
+    return json.dumps({**json.loads(Path("run/recipe.json").read_text()), **changes})
+
+
+DAMAGES = {
+    "empty": lambda: "",
+    "cut": lambda: description()[:40],
+    "null": lambda: "null",
+    "deep": lambda: "[" * 100_000,
+    "recipe is null": lambda: description(recipe=None),
+    "shape of another width": lambda: description(
+        format={"shape": [3, 3], "frame_rate": 25, "unit": ""}
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["sample run --frames 2 --out new.mp4", "train rtrbm --data data.h5 --out run TINY --resume"],
+    ids=["sample", "resume"],
+)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_recipe_is_refused_in_one_line(damage, line, refused):
+    Path("run/recipe.json").write_text(DAMAGES[damage]())
+    assert_names(refused(line), "run|shape")
+
+
+def test_a_recipe_that_is_no_text_is_refused(refused):
+    Path("run/recipe.json").write_bytes(b"\xff\xfe\x00{")
+    assert_names(refused("evaluate run --data data.h5"), "run/recipe.json: damaged")
+
+
+COMMANDS = [
+    "evaluate run --data data.h5",
+    "sample run --frames 2 --out new.mp4",
+    "denoise run --data data.h5 --out new.h5",
+    "train rtrbm --data data.h5 --out run TINY --resume",
+]
+
+
+@pytest.fixture
+def trained(place, done):
+    """The run in a state in which it can be resumed."""
+    shutil.rmtree("run")
+    done("train rtrbm --data data.h5 --out run TINY")
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("line", COMMANDS)
+def test_another_format_in_place_of_the_checkpoint_is_refused(line, refused):
+    shutil.copy("data.h5", "run/model.h5")
+    assert_names(refused(line), "run/model.h5: its format is not seqebm-model")
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_cut_or_overwritten_checkpoint_is_refused(line, refused):
+    content = Path("run/model.h5").read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"a shopping list"):
+        Path("run/model.h5").write_bytes(damaged)
+        assert "run/model.h5: " in refused(line)
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("other", ["trbm", "rtrbm"])
+def test_a_checkpoint_of_another_model_is_refused(line, other, done, refused):
+    done(f"train {other} --data data.h5 --out other TINY --set hidden=5")
+    shutil.copy("other/model.h5", "run/model.h5")
+    assert_names(refused(line), "run")
+
+
+@pytest.mark.parametrize("line", COMMANDS[:3])
+def test_a_run_without_a_checkpoint_is_refused(line, refused):
+    Path("run/model.h5").unlink()
+    assert_names(refused(line), "run/model.h5: no such file")
+
+
+def test_a_run_whose_training_data_are_gone_says_so(home, refused):
+    text = Path("run/recipe.json").read_text().replace(str(home), "/nowhere")
+    Path("run/recipe.json").write_text(text)
+    assert "/nowhere/data.h5: no such file" in refused("evaluate run --data data.h5")
+
+
+def test_bad_input_to_the_program_itself():
+    line = program("evaluate run --data text.h5 --json")
+    done = subprocess.run(line, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "seqebm: text.h5: not an HDF5 file\n"
