@@ -89,7 +89,8 @@ def fit(
     Args:
         model: trained in place.
         data: frames [n, time, visible] or `Sequences`, from which minibatches are drawn; or a
-            function from the step to frames or to (frames, lengths).
+            function from the step to frames or to (frames, lengths). They are moved to the
+            model's device.
         steps: number of updates in all, those before a resumption counted in.
         batch: sequences in a minibatch (where `data` is no function).
         seed: decides the order of the minibatches (where `data` is no function).
@@ -163,7 +164,8 @@ class _Run:
         self.average = None
         if average is not None:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
-        self.generator = generator or torch.default_generator
+        self.device = next(model.parameters()).device
+        self.generator = generator or _default_generator(self.device)
         self.step, self.seconds = 0, 0.0
         self.history: History = []
         self.losses: list[float] = []  # since the last record
@@ -174,6 +176,8 @@ class _Run:
         self._set_schedules()
         frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
         self.optimizer.zero_grad()
+        frames = frames.to(self.device)
+        lengths = None if lengths is None else lengths.to(self.device)
         loss = self.model.loss(frames, lengths, self.generator)
         loss.backward()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
@@ -272,6 +276,13 @@ class _Run:
         """Give the model its averaged parameters."""
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
+
+
+def _default_generator(device: torch.device) -> torch.Generator:
+    """Torch's default source of randomness on a device."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator
 
 
 def _progress_bar(start: int, steps: int, progress: bool | None) -> Any:

@@ -299,6 +299,10 @@ class SequenceModel(nn.Module, ABC):
                 f"{name}: expected shape [batch, time, {self.visible.size}] with at least one "
                 f"frame, got {[*frames.shape]}"
             )
+        if frames.device != self._like.device:
+            raise ValueError(
+                f"{name}: expected a tensor on {self._like.device}, got one on {frames.device}"
+            )
         frames = frames.to(self._like.dtype)
         batch, time = frames.shape[:2]
         if lengths is None:

@@ -526,3 +526,8 @@ def test_a_stream_carries_no_gradient(any_model):
     assert not stream.predict().requires_grad
     assert not stream.filter(frame).requires_grad
     assert not stream.denoise(frame, frame > 0.5).requires_grad
+
+
+def test_frames_on_another_device(any_model):
+    with pytest.raises(ValueError, match="frames: expected a tensor on cpu, got one on meta"):
+        any_model.predict(torch.rand(2, 5, 4, device="meta"))

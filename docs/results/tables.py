@@ -1,0 +1,69 @@
+"""Rebuild the table of results in README.md and the learning curves from the JSON files here.
+
+python docs/results/tables.py
+"""
+
+import json
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+MARKS = ("<!-- results -->", "<!-- end of results -->")
+
+
+def rows() -> list[str]:
+    """The lines of the table: yardsticks first, then the runs from worst to best."""
+    lines = ["| model | per frame | per pixel | updates | minutes |", "|---|---|---|---|---|"]
+    yardsticks = json.loads((HERE / "yardsticks.json").read_text())["next_frame"]
+    for name, score in yardsticks.items():
+        lines.append(f"| {name} | {_pair(score)} | {score['per_dim']:.4f} | | |")
+    reports = {path.stem: json.loads(path.read_text()) for path in HERE.glob("balls-*.json")}
+    for name, report in sorted(reports.items(), key=lambda item: -_best(item[1])["per_frame"]):
+        score = _best(report)
+        lines.append(
+            f"| **{name.removeprefix('balls-')}** | **{_pair(score)}** | {score['per_dim']:.4f} "
+            f"| {report['steps']} × {report['recipe']['batch']} | {report['seconds'] / 60:.0f} |"
+        )
+    return lines
+
+
+def _best(report: dict) -> dict:
+    """The score of the default prediction."""
+    return report["next_frame"]["mean_field"]
+
+
+def _pair(score: dict) -> str:
+    return f"{score['per_frame']:.2f} ± {score['per_frame_se']:.2f}"
+
+
+def curves(path: Path) -> None:
+    """Draw the next-frame error of every run against its training time."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for file in sorted(HERE.glob("balls-*.json")):
+        history = [entry for entry in json.loads(file.read_text())["history"] if "error" in entry]
+        minutes = [entry["seconds"] / 60 for entry in history]
+        errors = [entry["error"] for entry in history]
+        axes.semilogy(minutes, errors, label=file.stem.removeprefix("balls-"))
+    axes.axhline(11.8, color="grey", linestyle=":", label="copy last")
+    axes.set(xlabel="minutes on one thread", ylabel="squared error of the next frame")
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+def main() -> None:
+    """Write the table into the README and the curves beside this file."""
+    table = "\n".join([MARKS[0], "", *rows(), "", MARKS[1]])
+    text = re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: table, README.read_text(), flags=re.DOTALL)
+    README.write_text(text)
+    curves(HERE / "curves.png")
+
+
+if __name__ == "__main__":
+    main()
