@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seqebm.rbm import RBMEnergy
@@ -58,23 +59,36 @@ def chain(
 
 @torch.no_grad()
 def mean_field(rbm: RBMEnergy, h: Tensor, steps: int, clamped: Tensor | None = None) -> Tensor:
-    """Iterate the mean-field equations v = E[v|h], h = E[h|v], beginning with v = E[v|h].
+    """Solve the mean-field equations of second order for E[v], beginning with hidden means h.
+
+    Each unit sees the means of the other layer less what the unit itself has put into them (the
+    Onsager term of Thouless, Anderson and Palmer 1977; for RBMs Gabrié, Tramel and Krzakala 2015):
+
+        h_j = σ(b_j + Σ_i W_ji v_i + (½ − h_j) Σ_i W_ji² v_i(1 − v_i)),   and v likewise.
+
+    Half of each update of h is taken, for stability.
 
     Args:
         rbm: the machines.
         h: hidden means to begin with, [*rows, hidden].
-        steps: how often v is computed, at least once.
+        steps: number of iterations.
         clamped: [*rows, visible], NaN where a visible unit is free and its value where it is known.
 
     Returns:
         The visible means, [*rows, visible], with the clamped values in their places.
     """
+    squares = rbm.weight.square()
+    known = None if clamped is None else ~clamped.isnan()
 
-    def visible(h: Tensor) -> Tensor:
-        v = rbm.visible_mean(h)
-        return v if clamped is None else torch.where(clamped.isnan(), v, clamped)
+    def with_known(v: Tensor, values: Tensor | float | None) -> Tensor:
+        return v if known is None or values is None else torch.where(known, values, v)
 
-    v = visible(h)
-    for _ in range(steps - 1):
-        v = visible(rbm.hidden_mean(v))
+    h = h.clamp(0, 1)
+    v = with_known(rbm.visible_mean(h), clamped)
+    for _ in range(steps):
+        variance = with_known(rbm.visible.variance(v), 0.0)
+        own = rbm.hidden.half_slope(h) * F.linear(variance, squares)
+        h = (h + rbm.hidden.mean(rbm.hidden_drive(v) + rbm.hidden_bias + own)) / 2
+        own = rbm.visible.half_slope(v) * (rbm.hidden.variance(h) @ squares)
+        v = with_known(rbm.visible.mean(rbm.visible_drive(h) + rbm.visible_bias + own), clamped)
     return v

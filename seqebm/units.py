@@ -50,6 +50,14 @@ class Units(nn.Module, ABC):
         return self.mean_(x.clone())
 
     @abstractmethod
+    def variance(self, mean: Tensor) -> Tensor:
+        """The variance of `scaled(v)` for units with the given mean, [..., size]."""
+
+    @abstractmethod
+    def half_slope(self, mean: Tensor) -> Tensor:
+        """Half the derivative of the variance of v by its mean, [..., size]."""
+
+    @abstractmethod
     def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
         """Fill `out` with samples of units that have the given mean, and return it."""
 
@@ -91,6 +99,12 @@ class Bernoulli(Units):
     def mean(self, x: Tensor) -> Tensor:
         return x.sigmoid()
 
+    def variance(self, mean: Tensor) -> Tensor:
+        return mean * (1 - mean)
+
+    def half_slope(self, mean: Tensor) -> Tensor:
+        return 0.5 - mean
+
     def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
         # u < p written over u: an order of magnitude cheaper than torch.bernoulli
         return out.uniform_(generator=generator).lt_(mean)
@@ -129,7 +143,7 @@ class Gaussian(Units):
         self.spec = "gaussian:learned" if learned else "gaussian"
 
     @property
-    def variance(self) -> Tensor:
+    def sigma_squared(self) -> Tensor:
         """σ², [size]."""
         return (2 * self.log_sigma).exp()
 
@@ -138,18 +152,24 @@ class Gaussian(Units):
             raise ValueError(f"{name}: expected finite values, got NaN or infinity")
 
     def energy(self, v: Tensor, bias: Tensor) -> Tensor:
-        return ((v - bias) ** 2 / (2 * self.variance)).sum(-1)
+        return ((v - bias) ** 2 / (2 * self.sigma_squared)).sum(-1)
 
     def scaled(self, v: Tensor) -> Tensor:
-        return v / self.variance
+        return v / self.sigma_squared
 
     def log_partition(self, bias: Tensor, drive: Tensor) -> Tensor:
         # ∫ exp(−(v−b)²/2σ² + vd/σ²) dv = √(2πσ²) exp((2b + d)d/2σ²)
-        gain = (2 * bias + drive) * drive / (2 * self.variance)
+        gain = (2 * bias + drive) * drive / (2 * self.sigma_squared)
         return (gain + self.log_sigma + 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def mean_(self, x: Tensor) -> Tensor:
         return x
+
+    def variance(self, mean: Tensor) -> Tensor:
+        return (1 / self.sigma_squared).expand_as(mean)
+
+    def half_slope(self, mean: Tensor) -> Tensor:
+        return torch.zeros_like(mean)
 
     def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
         return out.normal_(generator=generator).mul_(self.log_sigma.exp()).add_(mean)

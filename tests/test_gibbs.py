@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from seqebm.gibbs import chain, mean_field
+from seqebm.likelihood import exact_mean
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Gaussian
 
@@ -164,18 +165,38 @@ def test_a_chain_has_at_least_one_sweep(steps):
         chain(machines(()), torch.zeros(2, 2).double(), steps)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5])
+def plain_mean_field(rbm, row, h, steps, clamped=None):
+    """The second-order equations of one machine, unit by unit; `clamped`: index → value."""
+    weight, b_v, b_h = rbm.weight.tolist(), rbm.visible_bias[row], rbm.hidden_bias[row]
+    clamped = clamped or {}
+    h = h.tolist()
+    v = [
+        clamped.get(i, float((sum(weight[j][i] * h[j] for j in range(3)) + b_v[i]).sigmoid()))
+        for i in range(2)
+    ]
+    for _ in range(steps):
+        spread = [0.0 if i in clamped else v[i] * (1 - v[i]) for i in range(2)]
+        new = []
+        for j in range(3):
+            own = (0.5 - h[j]) * sum(weight[j][i] ** 2 * spread[i] for i in range(2))
+            x = sum(weight[j][i] * v[i] for i in range(2)) + b_h[j] + own
+            new.append((h[j] + float(x.sigmoid())) / 2)
+        h = new
+        spread = [p * (1 - p) for p in h]
+        new = []
+        for i in range(2):
+            own = (0.5 - v[i]) * sum(weight[j][i] ** 2 * spread[j] for j in range(3))
+            x = sum(weight[j][i] * h[j] for j in range(3)) + b_v[i] + own
+            new.append(clamped.get(i, float(x.sigmoid())))
+        v = new
+    return torch.tensor(v).double()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
 def test_mean_field_equals_the_plain_iteration(steps):
-    rbm = machines((4,))
-    h = normal(4, 3, seed=6).sigmoid()
-    expected = torch.empty(4, 2).double()
-    for row in range(4):
-        mean = h[row]
-        for _ in range(steps):
-            v = (rbm.weight.T @ mean + rbm.visible_bias[row]).sigmoid()
-            mean = (rbm.weight @ v + rbm.hidden_bias[row]).sigmoid()
-        expected[row] = v
-    torch.testing.assert_close(mean_field(rbm, h, steps), expected)
+    rbm, h = machines((4,)), normal(4, 3, seed=6).sigmoid()
+    expected = torch.stack([plain_mean_field(rbm, row, h[row], steps) for row in range(4)])
+    torch.testing.assert_close(mean_field(rbm, h, steps), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_clamped_units_keep_their_values_and_move_the_others():
@@ -184,12 +205,22 @@ def test_clamped_units_keep_their_values_and_move_the_others():
     clamped[1:3, 0] = torch.tensor([0.0, 1.0]).double()
     got = mean_field(rbm, h, 4, clamped)
     assert got[1:3, 0].tolist() == [0.0, 1.0]
-    free = mean_field(rbm, h, 4)
-    torch.testing.assert_close(got[[0, 3]], free[[0, 3]])
+    torch.testing.assert_close(got[[0, 3]], mean_field(rbm, h, 4)[[0, 3]])
     for row in (1, 2):
-        mean = h[row]
-        for _ in range(4):
-            v = (rbm.weight.T @ mean + rbm.visible_bias[row]).sigmoid()
-            v[0] = clamped[row, 0]
-            mean = (rbm.weight @ v + rbm.hidden_bias[row]).sigmoid()
-        torch.testing.assert_close(got[row], v)
+        expected = plain_mean_field(rbm, row, h[row], 4, {0: clamped[row, 0].item()})
+        torch.testing.assert_close(got[row], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+def test_the_second_order_brings_mean_field_closer_to_the_truth(kind):
+    """Mean error over 200 random machines of 6 × 5 units, beside first order without the term."""
+    visible = Bernoulli(6) if kind == "bernoulli" else Gaussian(6, 0.7).double()
+    rbm = RBMEnergy(
+        visible, 0.7 * normal(5, 6, seed=1), normal(200, 6, seed=2), normal(200, 5, seed=3)
+    )
+    exact = exact_mean(rbm)
+    first = rbm.visible_mean(rbm.hidden_bias.sigmoid())
+    for _ in range(50):
+        first = rbm.visible_mean(rbm.hidden_mean(first))
+    second = mean_field(rbm, rbm.hidden_bias.sigmoid(), 50)
+    assert (second - exact).abs().mean() < 0.5 * (first - exact).abs().mean()

@@ -103,7 +103,7 @@ def test_gaussian_energy_and_scale_by_hand():
     assert gaussian().energy(v, bias).item() == pytest.approx(sum(terms))
     expected = torch.tensor([float(v[i]) / SIGMA[i] ** 2 for i in range(3)]).double()
     torch.testing.assert_close(gaussian().scaled(v), expected)
-    torch.testing.assert_close(gaussian().variance, torch.tensor(SIGMA).double() ** 2)
+    torch.testing.assert_close(gaussian().sigma_squared, torch.tensor(SIGMA).double() ** 2)
 
 
 def test_gaussian_partition_by_numerical_integration():
@@ -190,7 +190,7 @@ def test_units_are_built_from_their_own_name(spec):
 
 def test_gaussian_units_by_name_have_unit_variance():
     for spec in ("gaussian", "gaussian:learned"):
-        assert torch.equal(make_units(spec, 2).variance.detach(), torch.ones(2))
+        assert torch.equal(make_units(spec, 2).sigma_squared.detach(), torch.ones(2))
 
 
 def test_objects_of_the_right_size_are_taken_as_they_are():

@@ -155,8 +155,9 @@ class SequenceModel(nn.Module, ABC):
         Args:
             frames: [batch, time, visible].
             lengths: [batch] or None.
-            method: for an RBM conditional "exact" (enumeration), "mean_field" or "gibbs" (an
-                average along a chain); "auto" enumerates up to 10 units and else takes mean field.
+            method: for an RBM conditional "exact" (enumeration), "mean_field" (of second order) or
+                "gibbs" (an average along a chain); "auto" enumerates up to 10 units and else takes
+                mean field, the more accurate of the two by measurement (docs/architecture.md).
             generator: source of randomness of "gibbs".
 
         Raises:

@@ -164,5 +164,5 @@ class RBMConditional(Conditional):
 
 
 EXACT_MEAN = 10  #: units of the smaller layer up to which a mean is found by enumeration
-MEAN_FIELD_STEPS = 10  #: mean-field iterations of a mean
+MEAN_FIELD_STEPS = 20  #: mean-field iterations of a mean
 GIBBS_AVERAGE = 50  #: sweeps over which a Gibbs mean is averaged
