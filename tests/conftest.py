@@ -1,5 +1,7 @@
 """Small models of every kind for the tests of what all of them share."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,8 @@ from seqebm.units import Gaussian
 
 # torch gives some warnings once a process; as errors they would hit whichever test comes first
 torch.set_warn_always(True)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+torch.set_num_threads(1)  # everything here is tiny: threads would only wait for each other
 
 MODELS = {
     "RBM": lambda: seqebm.RBM(4, 3),
