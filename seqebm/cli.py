@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from seqebm.learning.runs import Run
     from seqebm.models import SequenceModel
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".gif")
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 
@@ -126,12 +125,12 @@ def evaluate(
 
     opened = open_run(run)
     frames, lengths = _test_data(opened, source).padded()
+    if prompt >= int(lengths.max()):
+        raise ValueError(f"--prompt: expected less than {int(lengths.max())} frames, got {prompt}")
     name = type(opened.model).__name__
     yardsticks = measure.yardsticks(*_yardstick_data(opened, training).padded())
     predictors = {name: opened.model.predict, **yardsticks}
     scores = measure.next_frame_table(predictors, frames, lengths)
-    if prompt >= int(lengths.max()):
-        raise ValueError(f"--prompt: expected less than {int(lengths.max())} frames, got {prompt}")
     horizons = [h for h in (1, 2, 5, 10, 20, 50) if prompt + h <= int(lengths.max())]
     free = measure.free_run_errors(
         lambda prefix, length, rng: opened.model.sample_means(length, len(prefix), prefix, rng),
@@ -210,14 +209,15 @@ def denoise(run: Path, source: Path, out: Path) -> None:
     A video shows the first sequence, noisy and denoised side by side; .h5 keeps all of them.
     """
     from seqebm import scenes
+    from seqebm.data import load_sequences
     from seqebm.learning.runs import open_run
 
     opened = open_run(run)
-    noisy = _matching(source, opened)
+    shape = _picture_shape(opened.format.shape)
+    noisy = load_sequences(source, shape)
     if out.suffix == ".h5":
         _save_like(out, noisy, lambda frames: opened.model.denoise(frames[None])[0])
     else:
-        shape = _picture_shape(opened.format.shape)
         pictures = scenes.denoising(opened.model, noisy[0].frames, shape)
         _write_pictures(out, pictures, noisy[0].frame_rate)
     click.echo(str(out))
@@ -311,9 +311,11 @@ def _fresh_videos(recipe: Recipe, count: int) -> Sequences:
 
 def _test_data(run: Run, source: str) -> Sequences:
     """What a run is measured on: the test split of a file, all of it, or fresh videos."""
+    from seqebm.data import load_sequences
+
     if source == "balls":
         return _fresh_videos(run.recipe, 200)
-    sequences = _matching(Path(source), run)
+    sequences = load_sequences(source, _picture_shape(run.format.shape))
     return _part(sequences, "test") or sequences
 
 
@@ -338,18 +340,6 @@ def _next_frame_error(model: SequenceModel, held_out: Sequences | None) -> dict[
         return {"error": float(prediction_errors(model.predict, *held_out.padded()).mean())}
     except ValueError:  # predictions that are not finite; the next step will say what is wrong
         return {"error": math.nan}
-
-
-def _matching(source: Path, run: Run) -> Sequences:
-    """Sequences for a run's model; videos are scaled to the frames that it was trained on."""
-    from seqebm.data import Sequences, load_sequences, read_images, read_video
-
-    resolution = _picture_shape(run.format.shape)
-    if source.is_dir():
-        return Sequences([read_images(source, resolution)])
-    if source.suffix.lower() in VIDEO_SUFFIXES:
-        return Sequences([read_video(source, resolution)])
-    return load_sequences(source)
 
 
 def _picture_shape(shape: tuple[int, ...]) -> tuple[int, int]:

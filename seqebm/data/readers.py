@@ -34,7 +34,9 @@ _MAX_PIXELS = 2**26  # in a frame: twice as many as in an 8K video
 _FFMPEG_LIMITS = ["-protocol_whitelist", "file", "-format_whitelist", "mov,mp4,avi,matroska,webm"]
 
 
-def load_sequences(path: str | os.PathLike[str]) -> Sequences:
+def load_sequences(
+    path: str | os.PathLike[str], resolution: int | tuple[int, int] | None = None
+) -> Sequences:
     """Reads the sequences of any supported file, or of a folder of images.
 
     ======================= ============================================================
@@ -47,6 +49,7 @@ def load_sequences(path: str | os.PathLike[str]) -> Sequences:
 
     Args:
         path: The file or the folder.
+        resolution: Of the frames of videos and images, see `read_video`; other files keep theirs.
 
     Returns:
         The sequences, at least one.
@@ -64,8 +67,8 @@ def load_sequences(path: str | os.PathLike[str]) -> Sequences:
     """
     path = Path(path)
     if path.is_dir():
-        return Sequences([read_images(path)])
-    readers = _readers()
+        return Sequences([read_images(path, resolution)])
+    readers = _readers(resolution)
     reader = readers.get(existing_file(path).suffix.lower())
     if reader is None:
         raise ValueError(f"{path}: the type is not one of {', '.join(readers)}, a folder of images")
@@ -184,11 +187,11 @@ def read_arrays(path: str | os.PathLike[str]) -> Sequences:
         return sequences
 
 
-def _readers() -> dict[str, Callable[[Path], Sequences]]:
+def _readers(resolution: int | tuple[int, int] | None) -> dict[str, Callable[[Path], Sequences]]:
     """What reads a file, by its suffix."""
 
     def video(path: Path) -> Sequences:
-        return Sequences([read_video(path)])
+        return Sequences([read_video(path, resolution)])
 
     return {
         **dict.fromkeys((".h5", ".hdf5"), read_sequences),

@@ -110,7 +110,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pretrain": 30,
     },
     # taps, Adam and more videos an update; long chains only towards the end, for samples: the
-    # prediction error hardly depends on k (docs/results)
+    # prediction error of models with taps hardly depends on k
     "balls-taps": {
         "hidden": 400,
         "order": 2,

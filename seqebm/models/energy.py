@@ -57,17 +57,15 @@ class EnergyModel(SequenceModel):
         """The RBMs over (v_t, h_t) given the contexts before t."""
         return RBMEnergy(self.visible, self.weight, *self.biases(context))
 
-    def begin(self, context: Context) -> Tensor:
+    def begin(self, context: Context, rbm: RBMEnergy) -> Tensor:
         """Hidden means to begin with where there is no frame yet: here by their biases alone."""
-        return self.rbm(context).hidden_bias.sigmoid()
+        return rbm.hidden_bias.sigmoid()
 
     def conditional(self, context: Context) -> RBMConditional:
         """The RBMs with the hidden units summed out."""
+        rbm = self.rbm(context)
         return RBMConditional(
-            self.rbm(context),
-            lambda: self.begin(context),
-            self.gibbs_steps,
-            self.sampling_steps,
+            rbm, lambda: self.begin(context, rbm), self.gibbs_steps, self.sampling_steps
         )
 
     def hidden(self, contexts: Context, frames: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from seqebm.cells import recurrence
 from seqebm.models.energy import small_parameter
-from seqebm.models.temporal import Context, Past, TemporalModel, repeated
+from seqebm.models.temporal import Context, TemporalModel
+from seqebm.rbm import RBMEnergy
 from seqebm.units import Units
 
 
@@ -48,10 +49,6 @@ class RTRBM(TemporalModel):
         self.hidden_to_hidden = small_parameter(n_hidden, n_hidden)
         self.initial_hidden = small_parameter(n_hidden)
 
-    def initial_state(self, batch: int) -> Past:
-        """r_0 and the learned frames before the first."""
-        return Past(repeated(self.initial_hidden, batch), repeated(self.initial_visible, batch))
-
     def remember(self, hidden: Tensor, drive: Tensor) -> Tensor:
         """r_0 … r_T, [batch, time + 1, hidden]: the only loop over time."""
         return recurrence(drive, self.hidden_to_hidden, hidden)
@@ -60,6 +57,6 @@ class RTRBM(TemporalModel):
         """The bias plus W′ r_{t−1}."""
         return bias + F.linear(hidden, self.hidden_to_hidden)
 
-    def begin(self, context: Context) -> Tensor:
+    def begin(self, context: Context, rbm: RBMEnergy) -> Tensor:
         """r_{t−1}: begin where the last frame was."""
         return context.hidden

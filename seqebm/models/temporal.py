@@ -69,9 +69,14 @@ class TemporalModel(EnergyModel):
     ) -> None:
         super().__init__(n_visible, n_hidden, visible, order=order, **settings)
         self.order = order
+        self.initial_hidden: nn.Parameter | None = None  # a model that remembers hiddens sets it
         self.visible_to_visible = small_parameter(order, n_visible, n_visible) if vv else None
         self.visible_to_hidden = small_parameter(order, n_hidden, n_visible) if vh else None
         self.initial_visible = small_parameter(order, n_visible) if vv or vh else None
+
+    def initial_state(self, batch: int) -> Past:
+        """The learned hidden memory and the learned frames before the first."""
+        return Past(_repeated(self.initial_hidden, batch), _repeated(self.initial_visible, batch))
 
     @abstractmethod
     def remember(self, hidden: Any, drive: Tensor) -> Any:
@@ -107,6 +112,6 @@ def tapped(bias: Tensor, windows: Tensor | None, weights: nn.Parameter | None) -
     return bias if windows is None or weights is None else bias + taps(windows, weights)
 
 
-def repeated(initial: Tensor | None, batch: int) -> Tensor | None:
+def _repeated(initial: Tensor | None, batch: int) -> Tensor | None:
     """A learned initial value for each of `batch` sequences."""
     return None if initial is None else initial.expand(batch, *initial.shape)

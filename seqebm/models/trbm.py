@@ -9,7 +9,8 @@ from torch import Tensor
 
 from seqebm.cells import delay
 from seqebm.models.energy import small_parameter
-from seqebm.models.temporal import Context, Past, TemporalModel, repeated, tapped
+from seqebm.models.temporal import Context, Past, TemporalModel, tapped
+from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Units
 
 CONNECTIONS = ("hh", "vh", "vv")
@@ -67,10 +68,6 @@ class TRBM(TemporalModel):
         self.hidden_to_hidden = small_parameter(order, n_hidden, n_hidden) if hh else None
         self.initial_hidden = small_parameter(order, n_hidden) if hh else None
 
-    def initial_state(self, batch: int) -> Past:
-        """The learned hiddens and frames before the first."""
-        return Past(repeated(self.initial_hidden, batch), repeated(self.initial_visible, batch))
-
     @torch.no_grad()
     def _filtered(self, hidden: Tensor, drive: Tensor) -> Tensor:
         """p_1 … p_T, [batch, time, hidden], from the hidden window before the first frame."""
@@ -88,12 +85,12 @@ class TRBM(TemporalModel):
         """The bias plus Σ_n W′_n p_{t−n}."""
         return tapped(bias, hidden, self.hidden_to_hidden)
 
-    def begin(self, context: Context) -> Tensor:
+    def begin(self, context: Context, rbm: RBMEnergy) -> Tensor:
         """The last hidden means, or those that the last frame calls for: begin where it was."""
         if context.hidden is not None:
             return context.hidden[..., 0, :]
         assert context.visible is not None  # there is at least one kind of connection
-        return self.rbm(context).hidden_mean(context.visible[..., 0, :])
+        return rbm.hidden_mean(context.visible[..., 0, :])
 
     def imagine(
         self, state: Past, frame: Tensor, generator: torch.Generator | None
