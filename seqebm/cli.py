@@ -187,7 +187,7 @@ def sample(
     draw = opened.model.sample if binary else opened.model.sample_means
     prefix = None
     if prompt is not None:
-        given = load_sequences(prompt)[0].frames
+        given = load_sequences(prompt, _picture_shape(opened.format.shape))[0].frames
         if not 1 <= prompt_frames <= len(given):
             raise ValueError(
                 f"--prompt-frames: expected 1 to {len(given)}, as {prompt} has, got {prompt_frames}"

@@ -706,6 +706,13 @@ def test_videos_are_scaled_to_the_frames_of_the_run(done):
     assert (one.name, one.frame_rate, one.shape) == ("large", 20.0, (SIDE, SIDE))
 
 
+def test_a_prompt_is_scaled_to_the_frames_of_the_run(done):
+    write_mp4("large.mp4", videos(1, seed=4)[0])
+    done("sample run --frames 2 --prompt large.mp4 --prompt-frames 3 --out new.h5")
+    small = read_video("large.mp4", (SIDE, SIDE))
+    assert torch.equal(frames_of("new.h5")[0, :3], small.frames[:3])
+
+
 def test_images_are_scaled_to_the_frames_of_the_run(done):
     Path("images").mkdir()
     for t, picture in enumerate(video.pictures(videos(1)[0], (SIDE, SIDE), zoom=3)):

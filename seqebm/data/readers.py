@@ -208,10 +208,13 @@ def _ffmpeg_frames(path: Path, size: tuple[int, int] | None) -> tuple[list[np.nd
     # luma of a video may be another one; y4m, for its header has the size and the frame rate
     source = [*_FFMPEG_LIMITS, "-i", str(path.resolve())]
     target = ["-vf", "format=rgb24,format=gray", "-f", "yuv4mpegpipe", "-"]
-    command = [get_ffmpeg_exe(), "-v", "quiet", "-nostdin", *source, *target]
+    command = [get_ffmpeg_exe(), "-v", "quiet", "-xerror", "-nostdin", *source, *target]
     with subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL) as process:
         try:
-            return _parse_y4m(cast(IO[bytes], process.stdout), size)
+            frames, rate = _parse_y4m(cast(IO[bytes], process.stdout), size)
+            if process.wait():
+                raise ValueError(f"damaged after {len(frames)} frames")
+            return frames, rate
         finally:
             process.kill()
 

@@ -99,7 +99,7 @@ def test_what_is_not_a_video_is_refused(tmp_path, suffix, content):
         load_sequences(path)
 
 
-def test_truncated_videos_are_refused_or_shorter(tmp_path):
+def test_truncated_videos_are_refused(tmp_path):
     write_video(tmp_path / "clip.mp4", smooth_frames())
     whole = (tmp_path / "clip.mp4").read_bytes()
     path = tmp_path / "cut.mp4"
@@ -107,6 +107,16 @@ def test_truncated_videos_are_refused_or_shorter(tmp_path):
         path.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(ValueError, match=f"^{path}: no video"):
             read_video(path)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_videos_truncated_after_their_index_are_refused(tmp_path, suffix):
+    whole = tmp_path / f"clip{suffix}"
+    write_video(whole, smooth_frames(), ["-movflags", "faststart"])
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole.read_bytes()[: int(0.8 * whole.stat().st_size)])
+    with pytest.raises(ValueError, match=rf"^{path}: damaged after \d+ frames$"):
+        read_video(path)
 
 
 def test_truncated_gifs_are_refused_or_shorter(tmp_path):
