@@ -49,7 +49,39 @@ def taps(windows: Tensor, weights: Tensor) -> Tensor:
     Returns:
         [..., width out].
     """
-    return F.linear(windows.flatten(-2), weights.transpose(0, 1).flatten(1))
+    return F.linear(windows.flatten(-2), _stacked(weights))
+
+
+def taps_of_data(windows: Tensor, weights: Tensor) -> Tensor:
+    """`taps` for windows [batch, time, order, width in] of a sequence that wants no gradient.
+
+    Only the first `order` windows get one, for the learned vectors before the first that they
+    hold. That leaves out a product as large as the one of the forward pass.
+    """
+    out: Tensor = _TapsOfData.apply(windows.flatten(-2), _stacked(weights), len(weights))
+    return out
+
+
+def _stacked(weights: Tensor) -> Tensor:
+    """[order, width out, width in] as [width out, order · width in]."""
+    return weights.transpose(0, 1).flatten(1)
+
+
+class _TapsOfData(torch.autograd.Function):
+    """windows @ weightᵀ with a gradient for the first `count` windows only."""
+
+    @staticmethod
+    def forward(ctx: Any, windows: Tensor, weight: Tensor, count: int) -> Tensor:
+        ctx.save_for_backward(windows, weight)
+        ctx.count = count
+        return F.linear(windows, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        windows, weight = ctx.saved_tensors
+        early = grad[:, : ctx.count] @ weight
+        late = windows.shape[1] - early.shape[1]
+        return F.pad(early, (0, 0, 0, late)), grad.flatten(0, 1).t() @ windows.flatten(0, 1), None
 
 
 def recurrence(drive: Tensor, weight: Tensor, initial: Tensor) -> Tensor:

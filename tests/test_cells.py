@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from seqebm.cells import delay, recurrence, taps
+from seqebm.cells import delay, recurrence, taps, taps_of_data
 
 
 def normal(*shape, seed):
@@ -42,6 +42,29 @@ def test_taps_sum_the_products(order):
         for t in range(4):
             expected = sum(weights[n] @ windows[b, t, n] for n in range(order))
             torch.testing.assert_close(got[b, t], expected)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("time", [0, 1, 5])
+def test_taps_of_data_equal_taps(order, time):
+    data, results = normal(2, time, 3, seed=3), []
+    for tap in (taps, taps_of_data):
+        initial = normal(order, 3, seed=1).requires_grad_()
+        weights = normal(order, 5, 3, seed=2).requires_grad_()
+        out = tap(delay(initial.expand(2, order, 3), data), weights)
+        (out * normal(2, time + 1, 5, seed=4)).sum().backward()
+        results.append((out, initial.grad, weights.grad))
+    for expected, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_taps_of_data_pass_gradcheck_twice():
+    def early(initial, weights):
+        return taps_of_data(delay(initial, normal(2, 4, 2, seed=3)), weights)
+
+    arguments = normal(2, 2, 2, seed=1).requires_grad_(), normal(2, 3, 2, seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(early, arguments)
+    assert torch.autograd.gradgradcheck(early, arguments)
 
 
 def plain_recurrence(drive, weight, initial):

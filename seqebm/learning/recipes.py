@@ -266,7 +266,7 @@ def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimize
     """The optimiser of a recipe."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.lr)
+        return torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
     return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum)
 
 

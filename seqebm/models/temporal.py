@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqebm.cells import delay, taps
+from seqebm.cells import delay, taps, taps_of_data
 from seqebm.models.base import LAST, at
 from seqebm.models.energy import EnergyModel, small_parameter
 from seqebm.units import Units
@@ -33,12 +33,13 @@ class Context(NamedTuple):
     Attributes:
         hidden: as in `Past`.
         visible: as in `Past`.
-        hidden_bias: b_h + Σ_n W_n v_{t−n}, [batch, time + 1, hidden]; it enters both the memory
-            and the conditional, so it is kept.
+        visible_bias: b_v + Σ_n A_n v_{t−n}, [batch, time + 1, visible]; None without such taps.
+        hidden_bias: b_h + Σ_n W_n v_{t−n}, [batch, time + 1, hidden].
     """
 
     hidden: Any
     visible: Tensor | None
+    visible_bias: Tensor | None
     hidden_bias: Tensor
 
 
@@ -95,21 +96,22 @@ class TemporalModel(EnergyModel):
     def scan(self, state: Past, frames: Tensor) -> tuple[Context, Past]:
         """Put the frames into the delay line and the hidden memory."""
         windows = None if state.visible is None else delay(state.visible, frames)
-        hidden_bias = tapped(self.hidden_bias, windows, self.visible_to_hidden)
-        hidden_bias = hidden_bias.expand(len(frames), frames.shape[1] + 1, -1)
+        tap = taps if frames.requires_grad else taps_of_data
+        visible_bias = None
+        hidden_bias = self.hidden_bias.expand(len(frames), frames.shape[1] + 1, -1)
+        if windows is not None and self.visible_to_visible is not None:
+            visible_bias = self.visible_bias + tap(windows, self.visible_to_visible)
+        if windows is not None and self.visible_to_hidden is not None:
+            hidden_bias = hidden_bias + tap(windows, self.visible_to_hidden)
         drive = F.linear(self.visible.scaled(frames), self.weight) + hidden_bias[:, :-1]
         hidden = self.remember(state.hidden, drive)
-        return Context(hidden, windows, hidden_bias), at(Past(hidden, windows), LAST)
+        contexts = Context(hidden, windows, visible_bias, hidden_bias)
+        return contexts, at(Past(hidden, windows), LAST)
 
     def biases(self, context: Context) -> tuple[Tensor, Tensor]:
         """B_v and B_h."""
-        visible_bias = tapped(self.visible_bias, context.visible, self.visible_to_visible)
+        visible_bias = self.visible_bias if context.visible_bias is None else context.visible_bias
         return visible_bias, self.recurrent_bias(context.hidden_bias, context.hidden)
-
-
-def tapped(bias: Tensor, windows: Tensor | None, weights: nn.Parameter | None) -> Tensor:
-    """A bias plus what its taps contribute, where it has taps."""
-    return bias if windows is None or weights is None else bias + taps(windows, weights)
 
 
 def _repeated(initial: Tensor | None, batch: int) -> Tensor | None:

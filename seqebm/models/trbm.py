@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seqebm.cells import delay
+from seqebm.cells import delay, taps
 from seqebm.models.energy import small_parameter
-from seqebm.models.temporal import Context, Past, TemporalModel, tapped
+from seqebm.models.temporal import Context, Past, TemporalModel
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Units
 
@@ -83,7 +83,9 @@ class TRBM(TemporalModel):
 
     def recurrent_bias(self, bias: Tensor, hidden: Tensor | None) -> Tensor:
         """The bias plus Σ_n W′_n p_{t−n}."""
-        return tapped(bias, hidden, self.hidden_to_hidden)
+        if hidden is None or self.hidden_to_hidden is None:
+            return bias
+        return bias + taps(hidden, self.hidden_to_hidden)
 
     def begin(self, context: Context, rbm: RBMEnergy) -> Tensor:
         """The last hidden means, or those that the last frame calls for: begin where it was."""
