@@ -121,14 +121,15 @@ class _Recurrence(torch.autograd.Function):
         return states
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # nothing in place here, so that autograd can follow for second derivatives
         weight, states = ctx.saved_tensors
-        slopes = states[1:] * (1 - states[1:])
-        deltas = torch.empty_like(slopes)
-        carried = grad[-1]
-        for t in range(len(deltas) - 1, -1, -1):
-            torch.mul(carried, slopes[t], out=deltas[t])
-            carried = torch.addmm(grad[t], deltas[t], weight)
+        slopes = (states[1:] * (1 - states[1:])).unbind()
+        *grads, carried = grad.unbind()
+        reversed_deltas = []
+        for slope, here in zip(reversed(slopes), reversed(grads), strict=True):
+            reversed_deltas.append(carried * slope)
+            carried = torch.addmm(here, reversed_deltas[-1], weight)
+        deltas = torch.stack(reversed_deltas[::-1]) if reversed_deltas else grad[:0]
         weight_grad = deltas.flatten(0, 1).t() @ states[:-1].flatten(0, 1)
         return deltas, weight_grad, carried

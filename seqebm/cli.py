@@ -245,12 +245,8 @@ def render(source: Path, count: int, out: Path) -> None:
 @click.option("--out", default="demo", show_default=True, type=PATH, help="Folder to write to.")
 def demo(out: Path) -> None:
     """Train a small RTRBM on bouncing balls, measure it, make videos: minutes on a laptop."""
-    import torch
-
     from seqebm.demo import run_demo
 
-    # at this size a second thread gains little, and beside other work it loses much
-    torch.set_num_threads(1)
     click.echo(run_demo(out))
 
 

@@ -61,6 +61,13 @@ class Units(nn.Module, ABC):
     def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
         """Fill `out` with samples of units that have the given mean, and return it."""
 
+    @abstractmethod
+    def pick(self, mean: Tensor, place: Tensor) -> Tensor:
+        """The states at `place` in (−½, ½) of the distributions with the given mean.
+
+        Places that are uniform give samples; it is `sample_into` for compiled code.
+        """
+
     def log_prob(self, v: Tensor, x: Tensor) -> Tensor:
         """log p(v) in nats of independent units whose total input is x, [...]."""
         return -self.energy(v, x) - self.log_partition(x, torch.zeros_like(x))
@@ -108,6 +115,9 @@ class Bernoulli(Units):
     def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
         # u < p written over u: an order of magnitude cheaper than torch.bernoulli
         return out.uniform_(generator=generator).lt_(mean)
+
+    def pick(self, mean: Tensor, place: Tensor) -> Tensor:
+        return (place < mean - 0.5).to(mean.dtype)
 
 
 class Gaussian(Units):
@@ -173,6 +183,9 @@ class Gaussian(Units):
 
     def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
         return out.normal_(generator=generator).mul_(self.log_sigma.exp()).add_(mean)
+
+    def pick(self, mean: Tensor, place: Tensor) -> Tensor:
+        return mean + self.log_sigma.exp() * math.sqrt(2) * torch.erfinv(2 * place)
 
 
 def make_units(spec: str | Units, size: int) -> Units:

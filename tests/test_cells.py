@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import seqebm
 from seqebm.cells import delay, recurrence, taps, taps_of_data
 
 
@@ -96,6 +97,36 @@ def test_recurrence_and_its_gradient_equal_the_plain_loop(batch, time, hidden):
 
 def test_recurrence_passes_gradcheck():
     assert torch.autograd.gradcheck(recurrence, inputs())
+
+
+def test_recurrence_can_be_differentiated_twice():
+    assert torch.autograd.gradgradcheck(recurrence, inputs())
+
+
+def test_the_hessian_of_a_log_likelihood_through_the_recurrence():
+    """Rows of the Hessian against differences of gradients."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = seqebm.RTRBM(3, 2).double()
+    parameters, frames = list(model.parameters()), normal(2, 4, 3, seed=5).sigmoid().round()
+
+    def gradient(**options):
+        return torch.autograd.grad(model.log_prob(frames).sum(), parameters, **options)
+
+    direction = [normal(*p.shape, seed=i) for i, p in enumerate(parameters)]
+    slope = sum((g * d).sum() for g, d in zip(gradient(create_graph=True), direction, strict=True))
+    exact = torch.autograd.grad(slope, parameters)
+    sides = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            for p, d in zip(parameters, direction, strict=True):
+                p.add_(d, alpha=sign * 1e-5)
+        sides.append(gradient())
+        with torch.no_grad():
+            for p, d in zip(parameters, direction, strict=True):
+                p.sub_(d, alpha=sign * 1e-5)
+    for name, a, b, got in zip(dict(model.named_parameters()), *sides, exact, strict=True):
+        torch.testing.assert_close(got, (a - b) / 2e-5, rtol=1e-5, atol=1e-7, msg=name)
 
 
 @pytest.mark.parametrize("place", [(slice(None), 0), (slice(None), 2), (0, -1), (1, 1, 2)])

@@ -1,9 +1,12 @@
 import itertools
+import shutil
 
 import pytest
 import torch
 
-from seqebm.gibbs import chain, mean_field
+import seqebm
+from seqebm import gibbs, sweeps
+from seqebm.gibbs import chain, mean_field, repeated
 from seqebm.likelihood import exact_mean
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Gaussian
@@ -11,6 +14,22 @@ from seqebm.units import Bernoulli, Gaussian
 STATES = torch.tensor(list(itertools.product((0.0, 1.0), repeat=2))).double()
 HIDDENS = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3))).double()
 LARGEST_Z = 4.9  # at most 60 comparisons a test: a right sampler fails with probability 6e-5
+
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+
+
+@pytest.fixture(params=["plain", pytest.param("compiled", marks=needs_compiler)])
+def path(request, monkeypatch):
+    """Run the chains of a test by both kinds of sweep."""
+    if request.param == "compiled":
+        monkeypatch.setattr(gibbs, "WORTH_COMPILING", 0)
+        monkeypatch.setattr(sweeps, "AT_ONCE", 1)  # less to compile
+    yield request.param
+    assert sweeps._compiler["works"]
+
+
+on_both_paths = pytest.mark.usefixtures("path")
 
 
 def generator(seed=1):
@@ -51,6 +70,7 @@ def z_scores(samples, p):
     return (counts - p) / (p * (1 - p) / len(samples)).sqrt()
 
 
+@on_both_paths
 def test_one_sweep_has_the_exact_transition_probabilities_in_every_row():
     rbm, n = machines((3,)), 20_000
     many = RBMEnergy(
@@ -66,6 +86,7 @@ def test_one_sweep_has_the_exact_transition_probabilities_in_every_row():
             assert z_scores(samples[:, row], p).abs().max() < LARGEST_Z
 
 
+@on_both_paths
 def test_the_chain_composes_sweeps():
     rbm, n = machines(()), 40_000
     b_v, b_h = rbm.visible_bias, rbm.hidden_bias
@@ -75,6 +96,7 @@ def test_the_chain_composes_sweeps():
     assert z_scores(samples, expected).abs().max() < LARGEST_Z
 
 
+@on_both_paths
 def test_a_long_chain_reaches_the_model():
     rbm, n = machines(()), 40_000
     joint = torch.tensor([[-rbm.energy(v, h) for h in HIDDENS] for v in STATES])
@@ -83,6 +105,7 @@ def test_a_long_chain_reaches_the_model():
     assert z_scores(samples, p.double()).abs().max() < LARGEST_Z
 
 
+@on_both_paths
 def test_the_mean_belongs_to_the_last_sample():
     """E[v|h] of the last h: one of 8 vectors, and the samples agree with it."""
     rbm, n = machines(()), 20_000
@@ -96,6 +119,7 @@ def test_the_mean_belongs_to_the_last_sample():
         assert z.abs().max() < LARGEST_Z
 
 
+@on_both_paths
 def test_gaussian_samples_scatter_around_the_mean_with_sigma():
     sigma, n = torch.tensor([0.5, 2.0]), 20_000
     rbm = machines((), Gaussian(2, sigma).double())
@@ -114,6 +138,7 @@ def test_gaussian_samples_scatter_around_the_mean_with_sigma():
     assert ((mean.mean(0) - exact) / spread).abs().max() < LARGEST_Z
 
 
+@on_both_paths
 def test_rows_keep_their_shape_and_shared_biases_broadcast():
     for rows in [(), (5,), (2, 5)]:
         v, mean = chain(machines(rows), torch.zeros(*rows, 2).double(), 1, generator())
@@ -129,6 +154,7 @@ def test_rows_keep_their_shape_and_shared_biases_broadcast():
     )
 
 
+@on_both_paths
 def test_the_start_is_left_alone_and_no_gradient_flows():
     rbm = machines((4,))
     rbm.weight.requires_grad_()
@@ -139,6 +165,7 @@ def test_the_start_is_left_alone_and_no_gradient_flows():
     assert not mean.requires_grad
 
 
+@on_both_paths
 def test_the_layout_of_the_start_in_memory_does_not_matter():
     rbm = machines((4, 5))
     start = (normal(5, 4, 2, seed=7) > 0).double()
@@ -147,6 +174,7 @@ def test_the_layout_of_the_start_in_memory_does_not_matter():
     assert torch.equal(a, b)
 
 
+@on_both_paths
 def test_randomness_comes_from_the_generator():
     rbm, start = machines((50,)), torch.zeros(50, 2).double()
     state = torch.get_rng_state()
@@ -163,6 +191,76 @@ def test_randomness_comes_from_the_generator():
 def test_a_chain_has_at_least_one_sweep(steps):
     with pytest.raises(ValueError, match=f"steps: expected at least one.*got {steps}"):
         chain(machines(()), torch.zeros(2, 2).double(), steps)
+
+
+# --- which path ------------------------------------------------------------------------------
+
+
+def compiled_calls(monkeypatch):
+    """A list that grows by the number of steps at each call of the compiled sweeps."""
+    calls = []
+
+    def watched(rbm, v, steps, generator):
+        calls.append(steps)
+        return sweeps.plain_sweeps(rbm, v, steps, generator)
+
+    monkeypatch.setattr(gibbs, "compiled_sweeps", watched)
+    return calls
+
+
+def test_enough_work_is_compiled(monkeypatch):
+    calls = compiled_calls(monkeypatch)
+    rbm, start = machines((4,)), torch.zeros(4, 2).double()
+    monkeypatch.setattr(gibbs, "WORTH_COMPILING", 4 * (2 + 3) * 7)
+    chain(rbm, start, 6)
+    assert calls == []
+    chain(rbm, start, 7)
+    assert calls == [7]
+    with repeated(2):
+        chain(rbm, start, 3)
+        chain(rbm, start, 4)
+        with repeated(4):
+            chain(rbm, start, 1)
+    chain(rbm, start, 4)
+    assert calls == [7, 4, 1]
+
+
+def test_training_and_sampling_say_how_often_their_chains_are_run(monkeypatch):
+    counts = []
+
+    def watched(rbm, start, steps, generator):
+        counts.append(gibbs._repeats.get())
+        return torch.zeros_like(start), torch.zeros_like(start)
+
+    monkeypatch.setattr(gibbs, "chain", watched)
+    model = seqebm.RTRBM(4, 3)
+    seqebm.fit(model, torch.zeros(5, 6, 4), steps=2)
+    assert counts == [2, 2]
+    model.sample(3, batch=2)
+    assert counts[2:] == [3, 3, 3]
+
+
+def test_an_error_ends_the_repetition():
+    with pytest.raises(KeyError), repeated(1000):
+        raise KeyError
+    assert gibbs._repeats.get() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_other_dtypes_take_the_plain_path(dtype, monkeypatch):
+    calls = compiled_calls(monkeypatch)
+    rbm = RBMEnergy(Bernoulli(2), *(torch.zeros(*n, dtype=dtype) for n in ((3, 2), (2,), (3,))))
+    with repeated(10**12):
+        v, _ = chain(rbm, torch.zeros(5, 2, dtype=dtype), 2)
+    assert v.dtype == dtype
+    assert calls == []
+
+
+def test_more_states_than_counters_take_the_plain_path():
+    rbm = RBMEnergy(Bernoulli(4096), torch.zeros(8, 4096), torch.zeros(4096), torch.zeros(8))
+    with torch.device("meta"):
+        assert sweeps.can_compile(rbm, torch.empty(2**20, 4096))
+        assert not sweeps.can_compile(rbm, torch.empty(2**20 + 1, 4096))
 
 
 def plain_mean_field(rbm, row, h, steps, clamped=None):

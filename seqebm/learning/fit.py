@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from seqebm import gibbs
 from seqebm.data import Sequences
 from seqebm.learning.checkpoint import StrPath, load_training, save
 from seqebm.learning.schedules import Schedule
@@ -21,6 +22,7 @@ from seqebm.models import SequenceModel
 
 Batch = Tensor | tuple[Tensor, Tensor]  #: frames, or frames and their lengths
 Data = Callable[[int], Batch]  #: training data as a function of the step
+Corruption = Callable[[Tensor, torch.Generator], Tensor]  #: frames to what is remembered of them
 History = list[dict[str, float]]
 
 
@@ -76,6 +78,7 @@ def fit(
     schedules: Mapping[str, Schedule] | None = None,
     clip: float | None = None,
     average: float | None = None,
+    corrupt: Corruption | None = None,
     evaluate: Callable[[SequenceModel], Mapping[str, float]] | None = None,
     evaluate_every: int = 1000,
     checkpoint: StrPath | None = None,
@@ -100,6 +103,8 @@ def fit(
         clip: largest norm of the gradient.
         average: decay of an exponential moving average of the parameters, which is what
             `evaluate` sees, what checkpoints hold as the model, and what `model` is at the end.
+        corrupt: function of (frames, generator) that gives the frames the model is to remember in
+            training, such as noisy ones; it still learns to expect clean frames (`loss`, `past`).
         evaluate: called every `evaluate_every` steps and at the end; what it gives is recorded.
         evaluate_every: steps between records of the history.
         checkpoint: file to write every `checkpoint_every` steps and at the end.
@@ -124,14 +129,15 @@ def fit(
         >>> history[-1]["step"]
         3
     """
-    run = _Run(model, optimizer, schedules or {}, clip, average, generator)
+    run = _Run(model, optimizer, schedules or {}, clip, average, corrupt, generator)
     if resume and checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
     batches = data if callable(data) else minibatches(data, batch, seed)
     bar = _progress_bar(run.step, steps, progress)
     started = time.monotonic() - run.seconds
     while run.step < steps:
-        run.update(batches(run.step))
+        with gibbs.repeated(steps):
+            run.update(batches(run.step))
         run.seconds = time.monotonic() - started
         done = run.step == steps
         if done or run.step % evaluate_every == 0:
@@ -155,12 +161,14 @@ class _Run:
         schedules: Mapping[str, Schedule],
         clip: float | None,
         average: float | None,
+        corrupt: Corruption | None,
         generator: torch.Generator | None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
         self.schedules = schedules
         self.clip = clip
+        self.corrupt = corrupt
         self.average = None
         if average is not None:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
@@ -178,7 +186,8 @@ class _Run:
         self.optimizer.zero_grad()
         frames = frames.to(self.device)
         lengths = None if lengths is None else lengths.to(self.device)
-        loss = self.model.loss(frames, lengths, self.generator)
+        past = None if self.corrupt is None else self.corrupt(frames, self.generator)
+        loss = self.model.loss(frames, lengths, self.generator, past)
         loss.backward()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)

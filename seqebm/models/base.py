@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqebm import gibbs
 from seqebm.checks import check_float, check_lengths
 from seqebm.models.conditionals import Conditional
 from seqebm.units import Units
@@ -90,6 +91,7 @@ class SequenceModel(nn.Module, ABC):
         frames: Tensor,
         lengths: Tensor | None = None,
         generator: torch.Generator | None = None,
+        past: Tensor | None = None,
     ) -> Tensor:
         """The learning signal per frame, averaged over all frames: a scalar to call backward on.
 
@@ -100,13 +102,18 @@ class SequenceModel(nn.Module, ABC):
             frames: [batch, time, visible].
             lengths: [batch], or None where all sequences fill the batch.
             generator: source of randomness; None is torch's default.
+            past: what the memory is given in place of the frames, [batch, time, visible]. Noisy
+                frames teach a model to go on from imperfect ones, its own among them.
 
         Raises:
             ValueError: frames or lengths of a wrong shape, or values the units cannot take.
             TypeError: frames that are no floating-point tensor, or lengths that are no integers.
         """
         frames, mask = self._checked(frames, lengths)
-        contexts, _ = self.scan(self.initial_state(len(frames)), frames)
+        past = frames if past is None else self._checked(past, lengths, "past")[0]
+        if past.shape != frames.shape:
+            raise ValueError(f"past: expected shape {[*frames.shape]}, got {[*past.shape]}")
+        contexts, _ = self.scan(self.initial_state(len(frames)), past)
         contexts = at(contexts, BEFORE)
         if lengths is not None:  # drop the padding, so that no chain runs for it
             contexts, frames = at(contexts, mask), frames[mask]
@@ -227,10 +234,11 @@ class SequenceModel(nn.Module, ABC):
             raise ValueError(f"expected length ≥ 1 and batch ≥ 1, got {length} and {batch}")
         context, state = self._begin(batch, prefix)
         frames = []
-        for _ in range(length):
-            frame, contexts, state = step(context, state)
-            context = at(contexts, LAST)
-            frames.append(frame)
+        with gibbs.repeated(length):
+            for _ in range(length):
+                frame, contexts, state = step(context, state)
+                context = at(contexts, LAST)
+                frames.append(frame)
         return torch.stack(frames, dim=1)
 
     def _begin(self, batch: int, prefix: Tensor | None = None) -> tuple[Context, State]:

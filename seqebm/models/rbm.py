@@ -82,6 +82,7 @@ class RBM(EnergyModel):
         frames: Tensor,
         lengths: Tensor | None = None,
         generator: torch.Generator | None = None,
+        past: Tensor | None = None,
     ) -> Tensor:
         """Contrastive divergence, or persistent contrastive divergence after `start_chains`.
 
@@ -89,7 +90,7 @@ class RBM(EnergyModel):
         """
         frames = _as_sequences(frames)
         if self.chains is None:
-            return super().loss(frames, lengths, generator)
+            return super().loss(frames, lengths, generator, past)
         frames, mask = self._checked(frames, lengths)
         self.chains, _ = gibbs.chain(self._static, self.chains, self.gibbs_steps, generator)
         return self.free_energy(frames[mask]).mean() - self.free_energy(self.chains).mean()

@@ -474,6 +474,25 @@ def test_the_average_is_an_exponential_moving_one(tmp_path):
     assert equal(seqebm.load(path).state_dict(), got)
 
 
+def test_corrupted_frames_are_remembered_and_clean_ones_expected():
+    """Two steps by hand, with noise from the same generator as the chains."""
+
+    def flip(frames, generator):
+        return torch.where(torch.rand(frames.shape, generator=generator) < 0.3, 1 - frames, frames)
+
+    fitted, model, source = build("rtrbm"), build("rtrbm"), generator()
+    optimizer = OPTIMIZERS["sgd"](model)
+    for _ in range(2):
+        optimizer.zero_grad()
+        past = flip(frames(), source)
+        model.loss(frames(), None, source, past).backward()
+        optimizer.step()
+    optimizer = OPTIMIZERS["sgd"](fitted)
+    options = {"optimizer": optimizer, "corrupt": flip, "generator": generator()}
+    fit(fitted, lambda step: frames(), steps=2, **options)
+    assert equal(fitted.state_dict(), model.state_dict())
+
+
 def test_all_kinds_of_data_give_the_same_run():
     data = frames()
     batches = minibatches(data, 3, seed=4)

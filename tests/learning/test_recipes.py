@@ -308,6 +308,28 @@ def test_the_seed_alone_decides_a_training(changes):
     assert not equal(train(replace(recipe, seed=2))[0], first)
 
 
+def test_noise_reaches_the_memory_only(monkeypatch):
+    seen = []
+    loss = seqebm.RTRBM.loss
+
+    def watched(self, frames, lengths=None, generator=None, past=None):
+        seen.append((frames, past))
+        return loss(self, frames, lengths, generator, past)
+
+    monkeypatch.setattr(seqebm.RTRBM, "loss", watched)
+    train(tiny("rtrbm", noise=1.0))
+    train(tiny("rtrbm"))
+    clean, noisy = [frames for frames, _ in seen], [past for _, past in seen]
+    assert all(torch.equal(a, b) for a, b in zip(clean[:3], clean[3:], strict=True))
+    assert all(past.unique().tolist() == [0.0, 1.0] for past in noisy[:3])
+    assert noisy[3:] == [None] * 3
+
+
+def test_noise_is_for_binary_units():
+    with pytest.raises(ValueError, match=r"noise: expected 0.*gaussian"):
+        train(tiny("rtrbm", noise=0.1, visible="gaussian"))
+
+
 def test_clip_and_average_reach_the_training(tmp_path):
     path = tmp_path / "run.h5"
     trained, _ = train(tiny("rtrbm", average=0.5, lr=0.1), checkpoint=path)

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 import seqebm
+from seqebm import gibbs
 from seqebm.models import SequenceModel
+from seqebm.models.base import BEFORE, at
 
 NAN = float("nan")
 
@@ -367,6 +369,47 @@ def test_the_loss_of_a_ragged_batch_averages_over_frames(any_model):
     lengths = torch.tensor([5, 2])
     expected = -any_model.log_prob(frames(), lengths).sum() / 7
     torch.testing.assert_close(any_model.loss(frames(), lengths), expected)
+
+
+# --- what the memory is given ----------------------------------------------------------------
+
+
+def test_the_frames_themselves_are_the_past_if_nothing_is_said(any_model):
+    a, b = (any_model.loss(frames(), None, generator(), past) for past in (None, frames()))
+    assert torch.equal(a, b)
+
+
+def test_the_loss_expects_the_frames_given_another_past(any_model):
+    """Frame by frame, for models with an exact loss."""
+    if not isinstance(any_model, seqebm.RNN):
+        return
+    clean, noisy, total = frames(), frames(seed=2), 0.0
+    for t in range(5):
+        mixed = torch.cat([noisy[:, :t], clean[:, t : t + 1]], dim=1)
+        total = total - any_model.log_prob(mixed)[:, -1].sum()
+    torch.testing.assert_close(any_model.loss(clean, past=noisy), total / 10)
+
+
+def test_the_chains_run_given_another_past(any_model, monkeypatch):
+    """The difference of free energies under the machines that the other past calls for."""
+    if isinstance(any_model, (seqebm.RNN, seqebm.RBM)):
+        return
+    clean, noisy, ends = (frames(seed=seed) for seed in (1, 2, 3))
+    monkeypatch.setattr(gibbs, "chain", lambda *_: (ends, None))
+    contexts, _ = any_model.scan(any_model.initial_state(2), noisy)
+    machines = any_model.rbm(at(contexts, BEFORE))
+    expected = (machines.free_energy(clean) - machines.free_energy(ends)).mean()
+    torch.testing.assert_close(any_model.loss(clean, past=noisy), expected)
+
+
+def test_a_past_of_another_length(any_model):
+    with pytest.raises(ValueError, match=r"past: expected shape \[2, 5, 4\], got \[2, 4, 4\]"):
+        any_model.loss(frames(), past=frames(time=4))
+
+
+def test_a_past_that_is_not_finite(any_model):
+    with pytest.raises(ValueError, match="past: "):
+        any_model.loss(frames(), past=frames() * NAN)
 
 
 # --- bad masks -------------------------------------------------------------------------------

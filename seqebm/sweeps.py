@@ -1,0 +1,141 @@
+"""Sweeps of block Gibbs chains: plain ones, and compiled ones whose random numbers are computed.
+
+Beside its matrix products a plain sweep spends most of its time in torch's generator, which gives
+one number after the other. In a compiled sweep the number of a unit is a hash of its place and of
+a key, so that the compiler fuses it with the sigmoid and the comparison into one pass over memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from seqebm.rbm import RBMEnergy
+from seqebm.units import Bernoulli, Units
+
+AT_ONCE = 5  #: sweeps in one compiled function: more take longer to compile and gain little
+DTYPES = (torch.float32, torch.float64)  #: that the compiled sweeps work in
+COUNTERS = 2**32  #: different counters of a hash
+
+_compiler = {"works": True}  # until it fails once
+
+
+def plain_sweeps(
+    rbm: RBMEnergy, v: Tensor, steps: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Sweeps h ~ P(h|v), v ~ P(v|h) in buffers that are allocated once.
+
+    Args:
+        rbm: machines whose biases are [units] or [rows, units].
+        v: the states to begin with, [rows, visible].
+        steps: number of sweeps.
+        generator: source of randomness.
+
+    Returns:
+        The last states and the means they were drawn from, [rows, visible] each.
+    """
+    v, v_mean, h = v.clone(), torch.empty_like(v), v.new_empty(len(v), rbm.weight.shape[0])
+    h_mean = torch.empty_like(h)
+    for _ in range(steps):
+        torch.addmm(rbm.hidden_bias, rbm.visible.scaled(v), rbm.weight.t(), out=h_mean)
+        rbm.hidden.sample_into(h, rbm.hidden.mean_(h_mean), generator)
+        torch.addmm(rbm.visible_bias, h, rbm.weight, out=v_mean)
+        rbm.visible.sample_into(v, rbm.visible.mean_(v_mean), generator)
+    return v, v_mean
+
+
+def can_compile(rbm: RBMEnergy, v: Tensor) -> bool:
+    """Whether `compiled_sweeps` serves these states, as far as is known."""
+    entries = len(v) * max(rbm.weight.shape)
+    return _compiler["works"] and v.dtype in DTYPES and entries <= COUNTERS
+
+
+def compiled_sweeps(
+    rbm: RBMEnergy, v: Tensor, steps: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Like `plain_sweeps`, compiled for this machine; plain, with a warning, where that fails."""
+    state = v, v
+    machines = rbm.visible, rbm.weight, rbm.visible_bias, rbm.hidden_bias
+    try:
+        run = _compiled()
+        for keys in draw_keys(steps, v.device, generator).split(AT_ONCE):
+            state = run(state[0], keys, *machines)
+    except (RuntimeError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        warnings.warn(f"Gibbs chains are not compiled on this machine: {reason}", stacklevel=4)
+        _compiler["works"] = False
+        return plain_sweeps(rbm, v, steps, generator)
+    return state
+
+
+@functools.cache
+def _compiled() -> Callable[..., tuple[Tensor, Tensor]]:
+    """`hashed_sweeps`, compiled at its first call with every kind of units, biases and dtype."""
+    import torch._dynamo  # not before it is needed: a second of imports
+
+    compiled = torch.compile(hashed_sweeps, dynamic=True)
+    limit = torch._dynamo.config.patch(recompile_limit=100)  # of these kinds
+    return limit(compiled)
+
+
+def hashed_sweeps(
+    v: Tensor,
+    keys: Tensor,
+    visible: Units,
+    weight: Tensor,
+    visible_bias: Tensor,
+    hidden_bias: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """A sweep for each pair of keys [sweeps, 2, 2], for the hidden and for the visible layer."""
+    hidden, v_mean = Bernoulli(weight.shape[0]), v
+    for h_key, v_key in keys.unbind():
+        h_mean = hidden.mean(torch.addmm(hidden_bias, visible.scaled(v), weight.t()))
+        h = hidden.pick(h_mean, centred(h_key, h_mean))
+        v_mean = visible.mean(torch.addmm(visible_bias, h, weight))
+        v = visible.pick(v_mean, centred(v_key, v_mean))
+    return v, v_mean
+
+
+def draw_keys(steps: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Independent keys for the two layers in each of `steps` sweeps, int32 [steps, 2, 2]."""
+    size = (steps, 2, 2)
+    return torch.randint(-(2**31), 2**31, size, generator=generator, device=device).int()
+
+
+def centred(key: Tensor, like: Tensor) -> Tensor:
+    """Numbers for every entry of `like`, uniform on the grid (k + ½)/2²⁴ in (−½, ½).
+
+    Args:
+        key: two int32 words, [2].
+        like: gives shape, dtype and device.
+    """
+    counters = torch.arange(like.numel(), dtype=torch.int32, device=like.device).view(like.shape)
+    return ((hashed(counters, key) >> 8).to(like.dtype) + 0.5) * 2.0**-24
+
+
+def hashed(counters: Tensor, key: Tensor) -> Tensor:
+    """32 random bits for each counter under a key of two words; everything is int32.
+
+    The first word is added to the counter; after one round of mixing the second enters, so that
+    streams of different keys are not shifted copies of each other, and Wellons' lowbias32 (2018),
+    a permutation of the words of 32 bits that he found by search, does the rest.
+    """
+    x = counters + key[0]
+    x = (x ^ _shifted(x, 17)) * _signed(0xED5AD4BB) ^ key[1]
+    x = (x ^ _shifted(x, 16)) * _signed(0x7FEB352D)
+    x = (x ^ _shifted(x, 15)) * _signed(0x846CA68B)
+    return x ^ _shifted(x, 16)
+
+
+def _shifted(x: Tensor, places: int) -> Tensor:
+    """x shifted to the right with zeros coming in."""
+    return (x >> places) & ((1 << (32 - places)) - 1)
+
+
+def _signed(word: int) -> int:
+    """A word of 32 bits as int32 has it."""
+    return word - 2**32 if word >= 2**31 else word
