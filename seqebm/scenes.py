@@ -99,7 +99,7 @@ def save_gallery(
         What each file shows, by file name.
     """
     generator = torch.Generator().manual_seed(1)
-    noisy = salt_and_pepper(videos[0], 0.15, generator)
+    noisy = salt_and_pepper(videos[0], 0.1, generator)
     made = {
         "continuation.mp4": (
             "a new video beside what the model makes of its first 10 frames",
@@ -110,7 +110,7 @@ def save_gallery(
             prediction(model, videos[1], shape),
         ),
         "denoising.mp4": (
-            "a new video with 15% of its pixels destroyed, and what the model makes of it",
+            "a new video with 10% of its pixels destroyed, and what the model makes of it",
             denoising(model, noisy, shape, clean=videos[0]),
         ),
         "samples.mp4": (

@@ -1,5 +1,6 @@
 import itertools
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -193,6 +194,64 @@ def test_a_chain_has_at_least_one_sweep(steps):
         chain(machines(()), torch.zeros(2, 2).double(), steps)
 
 
+# --- bf16 inside the products ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("visible", [Bernoulli(2), Gaussian(2, 0.5).double()])
+def test_bf16_rounds_the_weights_of_the_chain_only(visible):
+    rbm, start = machines((50,), visible), torch.ones(50, 2).double()
+    before = rbm.weight.clone()
+    got = chain(rbm, start, 3, generator(), bf16=True)
+    rounded = replace(rbm, weight=rbm.weight.bfloat16().double())
+    for a, b in zip(got, chain(rounded, start, 3, generator()), strict=True):
+        torch.testing.assert_close(a, b)
+    assert not torch.equal(rounded.weight, rbm.weight)
+    assert torch.equal(rbm.weight, before)
+
+
+def test_bf16_changes_probabilities_by_little():
+    """At most 2e-3 with weights of standard deviation 0.1, as RBMs of 900 x 400 have."""
+    rbm = RBMEnergy(
+        Bernoulli(900),
+        torch.randn(400, 900, generator=generator()) / 10,
+        torch.zeros(900),
+        torch.randn(400, generator=generator(2)),
+    )
+    start = (torch.rand(100, 900, generator=generator(3)) < 0.1).float()
+    exact = rbm.hidden_mean(start)
+    near = replace(rbm, weight=rbm.weight.bfloat16().float()).hidden_mean(start)
+    assert 0 < (near - exact).abs().max() < 2e-3
+
+
+def test_the_precision_of_products_is_set_back():
+    before = torch.get_float32_matmul_precision()
+    rbm = machines((5,))
+    with pytest.raises(ValueError, match="steps"):
+        chain(rbm, torch.zeros(5, 2).double(), 0, bf16=True)
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_only_the_chain_of_the_loss_uses_bf16(any_model, monkeypatch):
+    if isinstance(any_model, seqebm.RNN):
+        return
+    any_model.bf16, used = True, []
+
+    def watched(rbm, start, steps, generator=None, bf16=False):
+        used.append(bf16)
+        return torch.zeros_like(start), torch.zeros_like(start)
+
+    monkeypatch.setattr(gibbs, "chain", watched)
+    frames = torch.zeros(2, 3, 4)
+    any_model.loss(frames)
+    assert used == [True]
+    any_model.predict(frames, method="gibbs")
+    any_model.sample(2)
+    any_model.log_prob(frames)
+    any_model.denoise(frames)
+    assert len(used) > 2
+    assert not any(used[1:])
+
+
 # --- which path ------------------------------------------------------------------------------
 
 
@@ -228,7 +287,7 @@ def test_enough_work_is_compiled(monkeypatch):
 def test_training_and_sampling_say_how_often_their_chains_are_run(monkeypatch):
     counts = []
 
-    def watched(rbm, start, steps, generator):
+    def watched(rbm, start, *rest):
         counts.append(gibbs._repeats.get())
         return torch.zeros_like(start), torch.zeros_like(start)
 

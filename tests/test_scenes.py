@@ -286,7 +286,7 @@ def test_a_gallery_destroys_some_pixels_of_a_video(gallery):
     noisy, clean = (panel(shown, number)[:, ::18, ::18, 0] for number in (0, 2))
     changed = noisy != clean
     assert np.isin(noisy[changed], (0, 255)).all()
-    share, n = 0.15, changed.size
+    share, n = 0.1, changed.size
     assert abs(changed.sum() - share * n) < 5 * (share * (1 - share) * n) ** 0.5
 
 

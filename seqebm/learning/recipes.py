@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Recipe:
         lr_end: learning rate after the last one, approached in a straight line.
         momentum: of sgd.
         gibbs_steps: k of CD-k: a number, or step:number pairs as "0:10,1000:25".
+        bf16: whether chains use bf16 inside their products (`gibbs.chain`).
         pretrain: updates of static CD-5 that W is given beforehand (lr 0.01, momentum 0.9).
         clip: largest norm of the gradient; 0 leaves it as it is.
         average: decay of the moving average of the parameters; 0 keeps none.
@@ -82,6 +83,7 @@ class Recipe:
     lr_end: float = 0.0
     momentum: float = 0.9
     gibbs_steps: str = "10"
+    bf16: bool = False
     pretrain: int = 0
     clip: float = 0.0
     average: float = 0.0
@@ -159,6 +161,20 @@ def make_recipe(model: str, preset: str | None, settings: Mapping[str, str]) -> 
     return replace(Recipe(), **values)
 
 
+def _truth(text: str) -> bool:
+    """What "true", "false", 1 and 0 stand for."""
+    return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+
+
+_CONVERSIONS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "int | None": int,
+    "float": float,
+    "str": str,
+    "bool": _truth,
+}
+
+
 def _parsed(settings: Mapping[str, str]) -> dict[str, Any]:
     """The settings with their texts turned into the types of the recipe's keys."""
     types = {field.name: str(field.type) for field in fields(Recipe) if field.name != "model"}
@@ -166,10 +182,10 @@ def _parsed(settings: Mapping[str, str]) -> dict[str, Any]:
     for key, text in settings.items():
         if key not in types:
             raise ValueError(f"unknown key {key!r}; the keys are {', '.join(types)}")
-        convert = {"int": int, "int | None": int, "float": float, "str": str}[types[key]]
+        convert = _CONVERSIONS[types[key]]
         try:
             parsed[key] = convert(text)
-        except ValueError:
+        except (ValueError, KeyError):
             raise ValueError(f"{key}: expected {types[key]}, got {text!r}") from None
     return parsed
 
@@ -191,6 +207,8 @@ def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
         model = RTRBM(n_visible, hidden, visible=visible, **order)
     else:
         model = rnn(recipe.model, n_visible, hidden, visible=visible)
+    if isinstance(model, EnergyModel):
+        model.bf16 = recipe.bf16
     return _hold_at_zero(model, recipe.held_at_zero)
 
 

@@ -97,12 +97,14 @@ class RBMConditional(Conditional):
             begin with. Machines that have learned sharp modes mix slowly, so it matters.
         gibbs_steps: k of the contrastive divergence that `loss` does.
         sampling_steps: sweeps of the chain that draws a sample.
+        bf16: whether the chain in `loss` uses bf16 inside its products; nothing else does.
     """
 
     rbm: RBMEnergy
     begin: Callable[[], Tensor]
     gibbs_steps: int
     sampling_steps: int
+    bf16: bool = False
 
     def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
         """F(v) − F(v_k) with v_k from k sweeps started at v: its gradient is that of CD-k.
@@ -114,7 +116,7 @@ class RBMConditional(Conditional):
 
     def _model_free_energy(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
         """The free energy averaged over (an approximation of) the model's own frames, [*rows]."""
-        negative, _ = gibbs.chain(self.rbm, frames, self.gibbs_steps, generator)
+        negative, _ = gibbs.chain(self.rbm, frames, self.gibbs_steps, generator, self.bf16)
         return self.rbm.free_energy(negative)
 
     def log_prob(self, frames: Tensor, method: str) -> Tensor:

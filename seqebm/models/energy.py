@@ -27,6 +27,8 @@ class EnergyModel(SequenceModel):
         hidden_bias: b_h, [hidden].
         gibbs_steps: k of the contrastive divergence in `loss`.
         sampling_steps: sweeps of the chain that draws a frame.
+        bf16: whether the chains in `loss` use bf16 inside their products (`gibbs.chain`). Nothing
+            else ever does: no prediction, no sample, no likelihood.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class EnergyModel(SequenceModel):
         }
         self.gibbs_steps = 10
         self.sampling_steps = 50
+        self.bf16 = False
         self.weight = small_parameter(n_hidden, n_visible)
         self.visible_bias = small_parameter(n_visible)
         self.hidden_bias = small_parameter(n_hidden)
@@ -65,7 +68,11 @@ class EnergyModel(SequenceModel):
         """The RBMs with the hidden units summed out."""
         rbm = self.rbm(context)
         return RBMConditional(
-            rbm, lambda: self.begin(context, rbm), self.gibbs_steps, self.sampling_steps
+            rbm,
+            lambda: self.begin(context, rbm),
+            self.gibbs_steps,
+            self.sampling_steps,
+            self.bf16,
         )
 
     def hidden(self, contexts: Context, frames: Tensor) -> Tensor:

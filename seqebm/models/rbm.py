@@ -92,7 +92,9 @@ class RBM(EnergyModel):
         if self.chains is None:
             return super().loss(frames, lengths, generator, past)
         frames, mask = self._checked(frames, lengths)
-        self.chains, _ = gibbs.chain(self._static, self.chains, self.gibbs_steps, generator)
+        self.chains, _ = gibbs.chain(
+            self._static, self.chains, self.gibbs_steps, generator, self.bf16
+        )
         return self.free_energy(frames[mask]).mean() - self.free_energy(self.chains).mean()
 
     def log_prob(

@@ -325,6 +325,12 @@ def test_noise_reaches_the_memory_only(monkeypatch):
     assert noisy[3:] == [None] * 3
 
 
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("true", True), ("False", False)])
+def test_bf16_is_asked_for_by_a_key(text, value):
+    model = build_model(make_recipe("trbm", None, {"bf16": text, "hidden": "3"}), 4)
+    assert model.bf16 is value
+
+
 def test_noise_is_for_binary_units():
     with pytest.raises(ValueError, match=r"noise: expected 0.*gaussian"):
         train(tiny("rtrbm", noise=0.1, visible="gaussian"))

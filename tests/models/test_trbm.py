@@ -182,7 +182,7 @@ def test_every_parameter_learns():
 def test_one_chain_runs_for_each_frame_with_its_own_biases(monkeypatch):
     model, frames, calls = trbm(2), data(), []
 
-    def spy(rbm, start, steps, source):
+    def spy(rbm, start, steps, source, bf16):
         calls.append((rbm, start, steps, source))
         return start, None
 
