@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -10,6 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqebm.units import Bernoulli, Units
+
+
+@functools.cache
+def _binary_layer(size: int) -> Bernoulli:
+    """Hidden units have no parameters of their own: machines of one size share the object."""
+    return Bernoulli(size)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class RBMEnergy:
     hidden: Units = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", Bernoulli(self.weight.shape[0]))
+        object.__setattr__(self, "hidden", _binary_layer(self.weight.shape[0]))
 
     @property
     def rows(self) -> torch.Size:
