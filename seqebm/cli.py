@@ -85,20 +85,23 @@ def train(
     resume: bool,
 ) -> None:
     """Train MODEL (rbm, trbm, rtrbm, rnn, lstm, gru) and keep it in a folder."""
-    from seqebm.learning import runs
+    from seqebm.learning import parallel, runs
     from seqebm.learning.recipes import make_recipe
 
     keys = _pairs(settings)
     recipe = make_recipe(model, preset, keys if visible is None else {**keys, "visible": visible})
     sequences, held_out = _training_data(source, recipe)
-    trained = runs.start(
-        out,
-        recipe,
-        source if sequences is None else str(Path(source).resolve()),
-        sequences,
-        resume=resume,
-        evaluate=lambda model: _next_frame_error(model, held_out),
-    )
+    with parallel.process_group():
+        trained = runs.start(
+            out,
+            recipe,
+            source if sequences is None else str(Path(source).resolve()),
+            sequences,
+            resume=resume,
+            evaluate=lambda model: _next_frame_error(model, held_out),
+        )
+        if parallel.rank() > 0:
+            return
     parameters = sum(p.numel() for p in trained.parameters())
     click.echo(
         f"{out}: {type(trained).__name__} with {parameters} parameters, {recipe.steps} steps"

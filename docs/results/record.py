@@ -1,7 +1,8 @@
 """Measure a finished bouncing-ball run and keep the figures as a small JSON file.
 
-    python docs/results/record.py runs/thesis-rtrbm docs/results/thesis-rtrbm.json
+    python docs/results/record.py RUN docs/results/balls-NAME.json [COMMIT]
 
+COMMIT is that of the code that did the training, if it is not the present one.
 Protocol G: 200 videos that no training saw, squared error of the next frame summed over 900
 pixels, mean over t = 2 … 100. The Gibbs averages come from a generator with seed 1.
 """
@@ -16,13 +17,13 @@ import torch
 
 from seqebm.evaluate import Score, free_run_errors, prediction_errors
 from seqebm.learning import load_training
-from seqebm.learning.recipes import held_out_videos
+from seqebm.learning.recipes import Recipe, held_out_videos
 from seqebm.learning.runs import open_run
 
 
 def main() -> None:
     """Measure RUN and write FILE."""
-    folder, out = sys.argv[1:]
+    folder, out, *commit = sys.argv[1:]
     run, (model, training) = open_run(folder), load_training(folder)
     test = held_out_videos(run.recipe, 200)
     generator = torch.Generator().manual_seed(1)
@@ -41,9 +42,9 @@ def main() -> None:
         generator=generator,
     )
     report = {
-        "command": f"seqebm train {run.recipe.model} --data balls --out {folder}",
+        "command": _command(run.recipe, folder),
         "recipe": asdict(run.recipe),
-        "commit": _printed("git", "rev-parse", "--short", "HEAD"),
+        "commit": commit[0] if commit else _printed("git", "rev-parse", "--short", "HEAD"),
         "machine": _machine(),
         "torch": torch.__version__,
         "steps": training["step"],
@@ -58,6 +59,14 @@ def main() -> None:
     with open(out, "w") as file:
         json.dump(report, file, indent=1)
         file.write("\n")
+
+
+def _command(recipe: Recipe, folder: str) -> str:
+    """The command that does the training again, with every key that is not the default."""
+    default = Recipe(recipe.model)
+    changed = {k: v for k, v in asdict(recipe).items() if v != getattr(default, k)}
+    settings = " ".join(f"--set {key}={value}" for key, value in changed.items())
+    return f"seqebm train {recipe.model} --data balls {settings} --out {folder}"
 
 
 def _printed(*command: str) -> str:

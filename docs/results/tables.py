@@ -1,4 +1,4 @@
-"""Rebuild the table of results in README.md and the learning curves from the JSON files here.
+"""Rebuild the tables in README.md and the learning curves from the JSON files here.
 
 python docs/results/tables.py
 """
@@ -9,7 +9,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 README = HERE.parents[1] / "README.md"
-MARKS = ("<!-- results -->", "<!-- end of results -->")
 
 
 def rows() -> list[str]:
@@ -37,6 +36,33 @@ def _pair(score: dict) -> str:
     return f"{score['per_frame']:.2f} ± {score['per_frame_se']:.2f}"
 
 
+def speed() -> list[str]:
+    """How many times longer than its matrix products every contestant took, on one thread."""
+    (run,) = (r for r in _benchmarks()["runs"] if r["threads"] == 1)
+    tables = {**run["updates"], **run["steps"]}
+    names = list(dict.fromkeys(name for table in tables.values() for name in table))[1:]
+    lines = [
+        "| × the products alone | " + " | ".join(names) + " |",
+        "|---" * (1 + len(names)) + "|",
+    ]
+    for title, table in tables.items():
+        ratios = [f"{table[name]['ratio']:.2f}" if name in table else "" for name in names]
+        lines.append(f"| {title} | " + " | ".join(ratios) + " |")
+    return [*lines, "", f"{_benchmarks()['machine']}, torch {_benchmarks()['torch']}, one thread."]
+
+
+def _benchmarks() -> dict:
+    report: dict = json.loads((HERE / "benchmarks.json").read_text())
+    return report
+
+
+def between(text: str, name: str, lines: list[str]) -> str:
+    """The text with the lines between the marks of this name."""
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    block = "\n".join([start, "", *lines, "", end])
+    return re.sub(f"{start}.*{end}", lambda _: block, text, flags=re.DOTALL)
+
+
 def curves(path: Path) -> None:
     """Draw the next-frame error of every run against its training time."""
     import matplotlib
@@ -58,10 +84,9 @@ def curves(path: Path) -> None:
 
 
 def main() -> None:
-    """Write the table into the README and the curves beside this file."""
-    table = "\n".join([MARKS[0], "", *rows(), "", MARKS[1]])
-    text = re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: table, README.read_text(), flags=re.DOTALL)
-    README.write_text(text)
+    """Write the tables into the README and the curves beside this file."""
+    text = between(README.read_text(), "results", rows())
+    README.write_text(between(text, "speed", speed()))
     curves(HERE / "curves.png")
 
 

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from seqebm import gibbs
 from seqebm.data import Sequences
+from seqebm.learning import parallel
 from seqebm.learning.checkpoint import StrPath, load_training, save
 from seqebm.learning.schedules import Schedule
 from seqebm.models import SequenceModel
@@ -89,6 +90,10 @@ def fit(
 ) -> History:
     """Train a model on `loss`, with checkpoints from which a run goes on bit for bit (on a CPU).
 
+    Inside a process group of `torch.distributed` every process takes its share of the sequences of
+    each batch and draws chains of its own; gradients are averaged over all frames. Process 0
+    evaluates and writes the checkpoints, which any number of processes can resume.
+
     Args:
         model: trained in place.
         data: frames [n, time, visible] or `Sequences`, from which minibatches are drawn; or a
@@ -120,7 +125,8 @@ def fit(
     Raises:
         FloatingPointError: the loss or a gradient is not finite. Step and parameter are named, and
             the model and the last checkpoint stay as they were before the step.
-        ValueError: an unknown schedule, or a checkpoint of another model or optimiser.
+        ValueError: an unknown schedule, a checkpoint of another model or optimiser, or processes
+            that train different models.
 
     Example:
         >>> import seqebm
@@ -129,6 +135,8 @@ def fit(
         >>> history[-1]["step"]
         3
     """
+    parallel.check_agreement(model)
+    parallel.spread_parameters(model)
     run = _Run(model, optimizer, schedules or {}, clip, average, corrupt, generator)
     if resume and checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
@@ -173,7 +181,7 @@ class _Run:
         if average is not None:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
         self.device = next(model.parameters()).device
-        self.generator = generator or _default_generator(self.device)
+        self.generator = parallel.own_generator(generator or _default_generator(self.device))
         self.step, self.seconds = 0, 0.0
         self.history: History = []
         self.losses: list[float] = []  # since the last record
@@ -184,22 +192,24 @@ class _Run:
         self._set_schedules()
         frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
         self.optimizer.zero_grad()
-        frames = frames.to(self.device)
-        lengths = None if lengths is None else lengths.to(self.device)
+        frames = parallel.share(frames).to(self.device)
+        lengths = None if lengths is None else parallel.share(lengths).to(self.device)
         past = None if self.corrupt is None else self.corrupt(frames, self.generator)
         loss = self.model.loss(frames, lengths, self.generator, past)
         loss.backward()
+        count = frames.shape[0] * frames.shape[1] if lengths is None else int(lengths.sum())
+        loss = parallel.combine(self.model, loss, count)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
         if not bool((loss + norm).isfinite()):
-            raise FloatingPointError(self._diagnosis(float(loss.detach())))
+            raise FloatingPointError(self._diagnosis(float(loss)))
         if self.clip is not None:
             clip_grads_with_norm_(self.model.parameters(), self.clip, norm)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.step += 1
-        self.losses.append(float(loss.detach()))
+        self.losses.append(float(loss))
 
     def _set_schedules(self) -> None:
         """Set what the schedules say for this step."""
@@ -233,7 +243,9 @@ class _Run:
         """Add a record to the history."""
         loss = sum(self.losses) / len(self.losses)
         entry = {"step": self.step, "seconds": self.seconds, "loss": loss}
-        self.history.append({**entry, **(evaluate(self.result) if evaluate else {})})
+        if evaluate and parallel.rank() == 0:
+            entry.update(evaluate(self.result))
+        self.history.append(entry)
         self.losses = []
 
     @property
@@ -250,12 +262,13 @@ class _Run:
             "losses": self.losses,
             "optimizer_kind": type(self.optimizer).__name__,
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
+            "generators": parallel.gather_states(self.generator, self.model),
         }
         if self.average is not None:
             training["raw"] = dict(self.model.state_dict())
             training["averaged"] = int(self.average.n_averaged)
-        save(self.result, path, training)
+        if parallel.rank() == 0:
+            save(self.result, path, training)
 
     def restore(self, path: StrPath) -> None:
         """Go back to where a checkpoint was written."""
@@ -277,8 +290,8 @@ class _Run:
             self.average.module.load_state_dict(saved.state_dict())
             self.average.n_averaged.fill_(training["averaged"])
         self.optimizer.load_state_dict(training["optimizer"])
-        self.generator.set_state(training["generator"])
         self.step, self.seconds = int(training["step"]), float(training["seconds"])
+        parallel.restore_state(self.generator, training["generators"], self.step)
         self.history, self.losses = training["history"], training["losses"]
 
     def use_average(self) -> None:
@@ -299,4 +312,6 @@ def _progress_bar(start: int, steps: int, progress: bool | None) -> Any:
     from tqdm import tqdm
 
     hidden = None if progress is None else not progress
+    if parallel.rank() > 0:
+        hidden = True
     return tqdm(total=steps, initial=start, disable=hidden, unit="step", dynamic_ncols=True)

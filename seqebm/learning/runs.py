@@ -12,6 +12,7 @@ import torch
 
 from seqebm.data import Sequences
 from seqebm.files import atomic_path
+from seqebm.learning import parallel
 from seqebm.learning.checkpoint import RUN_FILE, StrPath, load
 from seqebm.learning.recipes import Recipe, build_model, train
 from seqebm.models import SequenceModel
@@ -98,16 +99,9 @@ def start(
     """
     folder = Path(folder)
     description = Description(recipe, data, frame_format(recipe, sequences))
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / RUN_FILE).exists():  # before the first checkpoint nothing is lost
-        with atomic_path(folder / RECIPE_FILE) as temporary:
-            temporary.write_text(json.dumps(asdict(description), indent=2) + "\n")
-    elif not resume:
-        raise ValueError(
-            f"{folder}: already holds a training run; resume it or name another folder"
-        )
-    else:
-        _check_same(_read_description(folder), description, folder)
+    if parallel.rank() == 0:
+        _prepare(folder, description, resume)
+    parallel.wait()
     every = max(1, recipe.steps // 100)
     model, _ = train(
         recipe,
@@ -120,6 +114,24 @@ def start(
         progress=progress,
     )
     return model
+
+
+def _prepare(folder: Path, description: Description, resume: bool) -> None:
+    """Write down what is trained, or compare it with what is written.
+
+    Raises:
+        ValueError: a folder in use, or a run with another recipe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / RUN_FILE).exists():  # before the first checkpoint nothing is lost
+        with atomic_path(folder / RECIPE_FILE) as temporary:
+            temporary.write_text(json.dumps(asdict(description), indent=2) + "\n")
+    elif not resume:
+        raise ValueError(
+            f"{folder}: already holds a training run; resume it or name another folder"
+        )
+    else:
+        _check_same(_read_description(folder), description, folder)
 
 
 def open_run(folder: StrPath) -> Run:
