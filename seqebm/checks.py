@@ -15,6 +15,23 @@ def check_float(values: Tensor, name: str) -> None:
         raise TypeError(f"{name}: expected a floating-point tensor, got {got}")
 
 
+def usable_device(name: str | torch.device) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        ValueError: there is none, or it cannot be used here.
+
+    Example:
+        >>> usable_device("cpu")
+        device(type='cpu')
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device: {str(name)!r} cannot be used here: {reason}") from None
+
+
 def check_lengths(lengths: Tensor, batch: int, time: int) -> None:
     """Raise where `lengths` are not `batch` whole numbers from 1 to `time`.
 

@@ -74,6 +74,9 @@ def data_video(files: tuple[Path, ...], resolution: int, out: Path) -> None:
 @click.option("--preset", help="A named recipe, such as thesis-balls.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A key of the recipe.")
 @click.option("--visible", help="Kind of the visible units; short for --set visible=KIND.")
+@click.option(
+    "--device", default="cpu", show_default=True, help="Where to train: cpu, cuda, cuda:1."
+)
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 def train(
     model: str,
@@ -82,12 +85,15 @@ def train(
     preset: str | None,
     settings: tuple[str, ...],
     visible: str | None,
+    device: str,
     resume: bool,
 ) -> None:
     """Train MODEL (rbm, trbm, rtrbm, rnn, lstm, gru) and keep it in a folder."""
+    from seqebm.checks import usable_device
     from seqebm.learning import parallel, runs
     from seqebm.learning.recipes import make_recipe
 
+    usable_device(device)  # before anything is made
     keys = _pairs(settings)
     recipe = make_recipe(model, preset, keys if visible is None else {**keys, "visible": visible})
     sequences, held_out = _training_data(source, recipe)
@@ -98,6 +104,7 @@ def train(
             source if sequences is None else str(Path(source).resolve()),
             sequences,
             resume=resume,
+            device=device,
             evaluate=lambda model: _next_frame_error(model, held_out),
         )
         if parallel.rank() > 0:
@@ -335,8 +342,10 @@ def _next_frame_error(model: SequenceModel, held_out: Sequences | None) -> dict[
 
     if held_out is None:
         return {}
+    device = next(model.parameters()).device
+    frames, lengths = (part.to(device) for part in held_out.padded())
     try:
-        return {"error": float(prediction_errors(model.predict, *held_out.padded()).mean())}
+        return {"error": float(prediction_errors(model.predict, frames, lengths).mean())}
     except ValueError:  # predictions that are not finite; the next step will say what is wrong
         return {"error": math.nan}
 

@@ -894,6 +894,7 @@ def assert_names(message, pattern):
     [
         ("train elman --data balls", "rbm, trbm, rtrbm, rnn, lstm, gru, got 'elman'"),
         ("train rtrbm --data balls --speed", "--speed"),
+        ("train rtrbm --data balls --device gpu", "device: 'gpu' cannot be used here: "),
         ("train rtrbm --data balls --preset best", "thesis-balls, .*demo, got 'best'"),
         ("train rtrbm --data balls TINY --set speed=3", "'speed'"),
         ("train rtrbm --data balls TINY --set speed", "KEY=VALUE, got 'speed'"),

@@ -284,7 +284,7 @@ class _Run:
         if ("raw" in training) != (self.average is not None):
             raise ValueError(f"{path}: saved with another setting of `average`")
         for model in {self.model, self.result}:  # persistent chains exist only once begun
-            model._buffers.update(saved._buffers)
+            model._buffers.update(saved.to(self.device)._buffers)
         self.model.load_state_dict(training.get("raw", saved.state_dict()))
         if self.average is not None:
             self.average.module.load_state_dict(saved.state_dict())

@@ -39,7 +39,9 @@ def process_group() -> Iterator[None]:
     if "TORCHELASTIC_RUN_ID" not in os.environ or _together():
         yield
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # which "cuda" then means
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
     finally:
@@ -119,8 +121,8 @@ def gather_states(generator: torch.Generator, model: SequenceModel) -> list[Tens
 
 
 def restore_state(generator: torch.Generator, states: list[Tensor], step: int) -> None:
-    """Set this process' generator as it was; a process that is new gets one of its own."""
-    if rank() < len(states):
+    """Set this process' generator as it was; on another device, or in a new process, anew."""
+    if rank() < len(states) and len(states[rank()]) == len(generator.get_state()):
         generator.set_state(states[rank()])
     else:
         generator.set_state(_derived(generator, [rank(), step]).get_state())

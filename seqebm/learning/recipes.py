@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqebm.checks import usable_device
 from seqebm.data import BallVideos, Sequences, bouncing_balls
 from seqebm.data.noise import salt_and_pepper
 from seqebm.learning.fit import Corruption, Data, fit, minibatches
@@ -251,24 +252,32 @@ def held_out_videos(recipe: Recipe, count: int) -> Tensor:
 
 
 def train(
-    recipe: Recipe, sequences: Sequences | None = None, **options: Any
+    recipe: Recipe,
+    sequences: Sequences | None = None,
+    device: str | torch.device = "cpu",
+    **options: Any,
 ) -> tuple[SequenceModel, list[dict[str, float]]]:
     """Build and train the model of a recipe.
 
     Args:
         recipe: what to train.
         sequences: the training data; None generates bouncing balls as the recipe says.
+        device: where the model is trained.
         options: passed to `fit`: checkpoint, resume, evaluate, evaluate_every, progress.
 
     Returns:
         The model and its history.
+
+    Raises:
+        ValueError: settings that do not go together, or a device that cannot be used.
     """
+    device = usable_device(device)
     n_visible = recipe.resolution**2 if sequences is None else sequences.n_visible
     with torch.random.fork_rng(devices=[]):  # initial values without touching the global state
         torch.manual_seed(recipe.seed)
-        model = build_model(recipe, n_visible)
+        model = build_model(recipe, n_visible).to(device)
     data = make_data(recipe, sequences)
-    generator = torch.Generator().manual_seed(recipe.seed)
+    generator = torch.Generator(device).manual_seed(recipe.seed)
     checkpoint = options.get("checkpoint")
     begun = options.get("resume") and checkpoint is not None and Path(checkpoint).exists()
     if recipe.pretrain and not begun:
@@ -340,6 +349,7 @@ def pretrain_weight(
         raise ValueError(f"pretrain: a {type(model).__name__} has no RBM weights to pre-train")
     with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced
         rbm = RBM(model.visible.size, len(model.weight), model.visible)
+    rbm.to(model.weight.device)
     rbm.weight = model.weight
     torch.nn.init.zeros_(rbm.visible_bias)
     torch.nn.init.zeros_(rbm.hidden_bias)

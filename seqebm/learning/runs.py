@@ -76,6 +76,7 @@ def start(
     sequences: Sequences | None,
     *,
     resume: bool = False,
+    device: str = "cpu",
     evaluate: Callable[[SequenceModel], Mapping[str, float]] | None = None,
     progress: bool | None = None,
 ) -> SequenceModel:
@@ -87,6 +88,7 @@ def start(
         data: name of the training data, kept with the run.
         sequences: the training data; None generates bouncing balls as the recipe says.
         resume: go on from the last checkpoint, if there is one.
+        device: where the model is trained; on another one a resumed run draws other chains.
         evaluate: measures the model now and then for the history, see `fit`.
         progress: see `fit`.
 
@@ -94,7 +96,7 @@ def start(
         The trained model.
 
     Raises:
-        ValueError: a folder in use, or a run with another recipe.
+        ValueError: a folder in use, a run with another recipe, or a device that cannot be used.
         OSError: a folder that cannot be written.
     """
     folder = Path(folder)
@@ -106,6 +108,7 @@ def start(
     model, _ = train(
         recipe,
         sequences,
+        device,
         checkpoint=folder / RUN_FILE,
         checkpoint_every=min(every, 500),
         resume=resume,

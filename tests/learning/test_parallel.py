@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import seqebm
-from seqebm.learning import load_training
+from seqebm.learning import load_training, parallel
 
 SETUP = """
 import json, sys, torch
@@ -137,6 +137,17 @@ tell([flat(model), [entry["step"] for entry in history]])
             assert (values == expected[0]) == (count == 2)
         loaded = seqebm.load(tmp_path / "run.h5")
         close(torch.cat([p.detach().flatten() for p in loaded.parameters()]).tolist(), values)
+
+
+def test_the_generator_of_another_device_is_begun_anew():
+    """States of other devices have other sizes."""
+    numbers = []
+    for step in (3, 3, 4):
+        generator = torch.Generator().manual_seed(1)
+        parallel.restore_state(generator, [torch.zeros(16, dtype=torch.uint8)], step)
+        numbers.append(float(torch.rand(1, generator=generator)))
+    assert numbers[0] == numbers[1] != numbers[2]
+    assert numbers[0] != float(torch.rand(1, generator=torch.Generator().manual_seed(1)))
 
 
 @pytest.mark.slow

@@ -113,8 +113,8 @@ def test_a_hundred_records_and_enough_checkpoints(
 ):
     given = {}
 
-    def train(recipe, sequences, **options):
-        given.update(options)
+    def train(recipe, sequences, device, **options):
+        given.update(options, device=device)
         return seqebm.RBM(4, 3), []
 
     monkeypatch.setattr(runs, "train", train)
@@ -124,6 +124,7 @@ def test_a_hundred_records_and_enough_checkpoints(
     assert given["evaluate_every"] == evaluate_every
     assert given["progress"] is True
     assert given["resume"] is False
+    assert given["device"] == "cpu"
 
 
 def test_the_global_random_state_is_left_alone(tmp_path):
