@@ -49,7 +49,7 @@ def taps(windows: Tensor, weights: Tensor) -> Tensor:
     Returns:
         [..., width out].
     """
-    return F.linear(windows.flatten(-2), _stacked(weights))
+    return F.linear(windows.flatten(-2), stacked(weights))
 
 
 def taps_of_data(windows: Tensor, weights: Tensor) -> Tensor:
@@ -58,12 +58,12 @@ def taps_of_data(windows: Tensor, weights: Tensor) -> Tensor:
     Only the first `order` windows get one, for the learned vectors before the first that they
     hold. That leaves out a product as large as the one of the forward pass.
     """
-    out: Tensor = _TapsOfData.apply(windows.flatten(-2), _stacked(weights), len(weights))
+    out: Tensor = _TapsOfData.apply(windows.flatten(-2), stacked(weights), len(weights))
     return out
 
 
-def _stacked(weights: Tensor) -> Tensor:
-    """[order, width out, width in] as [width out, order · width in]."""
+def stacked(weights: Tensor) -> Tensor:
+    """[order, width out, width in] as [width out, order · width in], for stacked windows."""
     return weights.transpose(0, 1).flatten(1)
 
 

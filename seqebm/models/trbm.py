@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seqebm.cells import delay, taps
+from seqebm.cells import delay, stacked, taps
 from seqebm.models.energy import small_parameter
 from seqebm.models.temporal import Context, Past, TemporalModel
 from seqebm.rbm import RBMEnergy
@@ -71,11 +71,13 @@ class TRBM(TemporalModel):
     @torch.no_grad()
     def _filtered(self, hidden: Tensor, drive: Tensor) -> Tensor:
         """p_1 … p_T, [batch, time, hidden], from the hidden window before the first frame."""
-        means = torch.empty_like(drive)
-        for t in range(drive.shape[1]):
-            means[:, t] = self.recurrent_bias(drive[:, t], hidden).sigmoid()
-            hidden = torch.cat([means[:, t : t + 1], hidden[:, :-1]], dim=1)
-        return means
+        assert self.hidden_to_hidden is not None
+        weight = stacked(self.hidden_to_hidden).t()  # once, and not for every frame
+        means = []
+        for frame in drive.unbind(1):
+            means.append(torch.addmm(frame, hidden.flatten(1), weight).sigmoid_())
+            hidden = torch.cat([means[-1].unsqueeze(1), hidden[:, :-1]], dim=1)
+        return torch.stack(means, dim=1) if means else drive
 
     def remember(self, hidden: Tensor | None, drive: Tensor) -> Tensor | None:
         """Filter by mean field; the last means before each frame and after the last."""
