@@ -75,6 +75,16 @@ class RBMEnergy:
         own = self.visible.energy(v, self.visible_bias) + self.hidden.energy(h, self.hidden_bias)
         return own - (h * self.hidden_drive(v)).sum(-1)
 
+    def sampled_free_energy(self, v: Tensor, mean: Tensor) -> Tensor:
+        """F at samples v, for its gradient where they stand for the model's expectation, [...].
+
+        The gradient with respect to b_v is linear in v. There `mean`, that of the distributions
+        which v was drawn from, takes the place of v: same expectation, less noise (Rao and
+        Blackwell), which is what limits the training of taps from visible to visible units.
+        """
+        surplus = self.visible.scaled(mean - v).detach()
+        return self.free_energy(v) - (surplus * self.visible_bias).sum(-1)
+
     def free_energy(self, v: Tensor) -> Tensor:
         """F(v) = −log Σ_h exp(−E(v, h)), so that p(v) = exp(−F(v))/Z, [...]."""
         own = self.visible.energy(v, self.visible_bias)

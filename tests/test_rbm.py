@@ -81,6 +81,20 @@ def test_free_energy_sums_the_hidden_units_out(rbm):
         assert got[row].item() == pytest.approx(-math.log(total))
 
 
+def test_samples_give_the_visible_bias_the_gradient_of_their_means(rbm):
+    """And the other parameters that of the samples."""
+    v, mean = frames(rbm), normal(*ROWS, VISIBLE, seed=6).sigmoid()
+    b_v, b_h = (b.clone().requires_grad_() for b in (rbm.visible_bias, rbm.hidden_bias))
+    weight = rbm.weight.clone().requires_grad_()
+    own = RBMEnergy(rbm.visible, weight, b_v, b_h)
+    got = torch.autograd.grad(own.sampled_free_energy(v, mean).sum(), [weight, b_v, b_h])
+    of_samples = torch.autograd.grad(own.free_energy(v).sum(), [weight, b_v, b_h])
+    of_means = torch.autograd.grad(own.free_energy(mean).sum(), b_v)[0]
+    torch.testing.assert_close(got[0], of_samples[0])
+    torch.testing.assert_close(got[1], of_means)
+    torch.testing.assert_close(got[2], of_samples[2])
+
+
 def test_hidden_mean_is_the_mean_under_the_joint(rbm):
     v = frames(rbm)
     got = rbm.hidden_mean(v)

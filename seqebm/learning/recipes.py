@@ -117,16 +117,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gibbs_steps": "0:10,1000:25",
         "pretrain": 30,
     },
-    # taps, Adam and more videos an update; long chains only towards the end, for samples: the
-    # prediction error of models with taps hardly depends on k
+    # taps, Adam and more videos an update; the error of models with taps hardly depends on k
     "balls-taps": {
         "hidden": 400,
         "order": 2,
         "steps": 40_000,
         "batch": 8,
         "length": 40,
-        "lr": 0.01,
-        "gibbs_steps": "0:1,30000:10",
+        "lr": 0.003,
+        "gibbs_steps": "1",
     },
     # the strongest model that a laptop trains in about three minutes; without the noise its balls
     # melt together when it goes on from its own samples

@@ -116,8 +116,8 @@ class RBMConditional(Conditional):
 
     def _model_free_energy(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
         """The free energy averaged over (an approximation of) the model's own frames, [*rows]."""
-        negative, _ = gibbs.chain(self.rbm, frames, self.gibbs_steps, generator, self.bf16)
-        return self.rbm.free_energy(negative)
+        end = gibbs.chain(self.rbm, frames, self.gibbs_steps, generator, self.bf16)
+        return self.rbm.sampled_free_energy(*end)
 
     def log_prob(self, frames: Tensor, method: str) -> Tensor:
         """By exact enumeration of the smaller layer; there is no estimate for larger models yet."""

@@ -92,10 +92,11 @@ class RBM(EnergyModel):
         if self.chains is None:
             return super().loss(frames, lengths, generator, past)
         frames, mask = self._checked(frames, lengths)
-        self.chains, _ = gibbs.chain(
+        self.chains, mean = gibbs.chain(
             self._static, self.chains, self.gibbs_steps, generator, self.bf16
         )
-        return self.free_energy(frames[mask]).mean() - self.free_energy(self.chains).mean()
+        model_term = self._static.sampled_free_energy(self.chains, mean)
+        return self.free_energy(frames[mask]).mean() - model_term.mean()
 
     def log_prob(
         self, frames: Tensor, lengths: Tensor | None = None, method: str = "auto"
