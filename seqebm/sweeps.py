@@ -19,7 +19,7 @@ from seqebm.units import Bernoulli, Units
 
 AT_ONCE = 5  #: sweeps in one compiled function: more take longer to compile and gain little
 DTYPES = (torch.float32, torch.float64)  #: that the compiled sweeps work in
-COUNTERS = 2**32  #: different counters of a hash
+COUNTERS = 2**31  #: that a sweep may use for the states of a layer
 
 _compiler = {"works": True}  # until it fails once
 
