@@ -4,6 +4,7 @@ All contestants have the same parameters and see the same data, and before they 
 checked that they compute the same conditional probabilities.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -28,27 +29,11 @@ class Problem:
         self.hiddens = (torch.rand(batch, hidden, generator=generator) < 0.3).float()
 
 
-class Contestant:
-    """Something that does an update when it is called."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-
-    def __call__(self) -> None:
-        raise NotImplementedError
-
-    def hidden_mean(self, v: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def visible_mean(self, h: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-class Products(Contestant):
+class Products:
     """The matrix products of an update, into kept buffers, and nothing else."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
+        self.problem = problem
         self.h, self.v = torch.empty_like(problem.hiddens), torch.empty_like(problem.frames)
         self.gradient = torch.empty_like(problem.weight)
 
@@ -60,6 +45,25 @@ class Products(Contestant):
         for _ in range(2):  # hidden means of the data and of the chains' ends, and W's gradients
             torch.mm(p.frames, p.weight.t(), out=self.h)
             torch.mm(p.hiddens.t(), p.frames, out=self.gradient)
+
+
+class Contestant(ABC):
+    """Something that does an update when it is called."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def __call__(self) -> None:
+        """Do an update."""
+
+    @abstractmethod
+    def hidden_mean(self, v: Tensor) -> Tensor:
+        """E[h|v], by which it is checked."""
+
+    @abstractmethod
+    def visible_mean(self, h: Tensor) -> Tensor:
+        """E[v|h], likewise."""
 
 
 class Ours(Contestant):
@@ -215,7 +219,7 @@ class ScikitLearn(Contestant):
         return torch.from_numpy(expit(x))
 
 
-CD = {
+CD: dict[str, type[Products] | type[Contestant]] = {
     "products": Products,
     "seqebm, compiled": OursCompiled,
     "seqebm, bf16 inside": OursBF16,
@@ -224,7 +228,7 @@ CD = {
     "rbms": Rbms,
     "learnergy": Learnergy,
 }
-PERSISTENT = {
+PERSISTENT: dict[str, type[Products] | type[Contestant]] = {
     "products": Products,
     "seqebm, compiled": OursPersistentCompiled,
     "seqebm, plain": OursPersistent,
@@ -233,7 +237,7 @@ PERSISTENT = {
 
 
 def enter(
-    kinds: dict[str, type[Contestant]], problem: Problem
+    kinds: dict[str, type[Products] | type[Contestant]], problem: Problem
 ) -> tuple[dict[str, Callable[[], None]], list[str]]:
     """The contestants that are installed, after a check of what they compute; and the others."""
     entered: dict[str, Callable[[], None]] = {}
@@ -244,7 +248,7 @@ def enter(
         except ModuleNotFoundError:
             missing.append(name)
             continue
-        if kind is not Products:
+        if isinstance(contestant, Contestant):
             check(name, contestant, problem)
         entered[name] = contestant
     return entered, missing

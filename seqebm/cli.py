@@ -98,7 +98,7 @@ def train(
     recipe = make_recipe(model, preset, keys if visible is None else {**keys, "visible": visible})
     sequences, held_out = _training_data(source, recipe)
     with parallel.process_group():
-        trained = runs.start(
+        trained, history = runs.start(
             out,
             recipe,
             source if sequences is None else str(Path(source).resolve()),
@@ -113,8 +113,9 @@ def train(
     click.echo(
         f"{out}: {type(trained).__name__} with {parameters} parameters, {recipe.steps} steps"
     )
-    for name, value in _next_frame_error(trained, held_out).items():
-        click.echo(f"next-frame {name} on held-out sequences, summed over a frame: {value:.3f}")
+    if "error" in history[-1]:
+        error = history[-1]["error"]
+        click.echo(f"next-frame error on held-out sequences, summed over a frame: {error:.3f}")
 
 
 @cli.command()

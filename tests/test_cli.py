@@ -111,7 +111,7 @@ def make_run(folder, data):
     """A run whose parameters are so large that everything given to the model matters."""
     recipe, data = make_recipe("rtrbm", None, KEYS), Path(data).resolve()
     sequences = load_sequences(data).split("train")
-    model = runs.start(folder, recipe, str(data), sequences, progress=False)
+    model, _ = runs.start(folder, recipe, str(data), sequences, progress=False)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5, generator=generator())
     torch.nn.init.normal_(model.hidden_to_hidden, std=10.0, generator=generator())

@@ -34,7 +34,8 @@ def home(tmp_path_factory):
     sequences = Sequences.from_frames(videos, shape=(SIDE, SIDE), frame_rate=20.0)
     save_sequences(folder / "data.h5", sequences)
     recipe = Recipe(hidden=4, steps=2, batch=2, gibbs_steps="1")
-    model = runs.start(folder / "run", recipe, str(folder / "data.h5"), sequences, progress=False)
+    path = folder / "data.h5"
+    model, _ = runs.start(folder / "run", recipe, str(path), sequences, progress=False)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5, generator=generator)
     seqebm.save(model, folder / "run" / "model.h5")

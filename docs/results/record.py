@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 
@@ -66,7 +67,8 @@ def _command(recipe: Recipe, folder: str) -> str:
     default = Recipe(recipe.model)
     changed = {k: v for k, v in asdict(recipe).items() if v != getattr(default, k)}
     settings = " ".join(f"--set {key}={value}" for key, value in changed.items())
-    return f"seqebm train {recipe.model} --data balls {settings} --out {folder}"
+    name = Path(folder).name  # wherever it lies on this machine
+    return f"seqebm train {recipe.model} --data balls {settings} --out runs/{name}"
 
 
 def _printed(*command: str) -> str:

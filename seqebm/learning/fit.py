@@ -48,7 +48,6 @@ def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Data:
     if batch < 1:
         raise ValueError(f"batch: expected at least 1, got {batch}")
     frames, lengths = sequences.padded() if isinstance(sequences, Sequences) else (sequences, None)
-
     if len(frames) == 0:
         raise ValueError("sequences: expected at least one, got none")
 

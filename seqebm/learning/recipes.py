@@ -14,7 +14,7 @@ from torch import Tensor
 from seqebm.checks import usable_device
 from seqebm.data import BallVideos, Sequences, bouncing_balls
 from seqebm.data.noise import salt_and_pepper
-from seqebm.learning.fit import Corruption, Data, fit, minibatches
+from seqebm.learning.fit import Corruption, Data, History, fit, minibatches
 from seqebm.learning.schedules import Schedule, constant, linear, piecewise
 from seqebm.models import RBM, RTRBM, TRBM, SequenceModel
 from seqebm.models.energy import EnergyModel
@@ -255,7 +255,7 @@ def train(
     sequences: Sequences | None = None,
     device: str | torch.device = "cpu",
     **options: Any,
-) -> tuple[SequenceModel, list[dict[str, float]]]:
+) -> tuple[SequenceModel, History]:
     """Build and train the model of a recipe.
 
     Args:

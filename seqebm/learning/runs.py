@@ -14,6 +14,7 @@ from seqebm.data import Sequences
 from seqebm.files import atomic_path
 from seqebm.learning import parallel
 from seqebm.learning.checkpoint import RUN_FILE, StrPath, load
+from seqebm.learning.fit import History
 from seqebm.learning.recipes import Recipe, build_model, train
 from seqebm.models import SequenceModel
 
@@ -79,7 +80,7 @@ def start(
     device: str = "cpu",
     evaluate: Callable[[SequenceModel], Mapping[str, float]] | None = None,
     progress: bool | None = None,
-) -> SequenceModel:
+) -> tuple[SequenceModel, History]:
     """Train in a folder, or go on there.
 
     Args:
@@ -93,7 +94,7 @@ def start(
         progress: see `fit`.
 
     Returns:
-        The trained model.
+        The trained model and its history.
 
     Raises:
         ValueError: a folder in use, a run with another recipe, or a device that cannot be used.
@@ -105,7 +106,7 @@ def start(
         _prepare(folder, description, resume)
     parallel.wait()
     every = max(1, recipe.steps // 100)
-    model, _ = train(
+    return train(
         recipe,
         sequences,
         device,
@@ -116,7 +117,6 @@ def start(
         evaluate_every=every,
         progress=progress,
     )
-    return model
 
 
 def _prepare(folder: Path, description: Description, resume: bool) -> None:

@@ -50,7 +50,7 @@ def killed_at(call):
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_is_what_its_folder_says(model, tmp_path):
     recipe = replace(TINY, model=model)
-    trained = start(tmp_path / "run", recipe, "balls", None)
+    trained, _ = start(tmp_path / "run", recipe, "balls", None)
     opened = open_run(tmp_path / "run")
     assert opened.recipe == recipe
     assert opened.data == "balls"
@@ -61,7 +61,7 @@ def test_a_run_is_what_its_folder_says(model, tmp_path):
 
 def test_a_run_on_given_sequences(tmp_path):
     recipe = replace(TINY, model="trbm", order=2, average=0.5)
-    trained = start(str(tmp_path / "a" / "b"), recipe, "some/data.h5", videos())
+    trained, _ = start(str(tmp_path / "a" / "b"), recipe, "some/data.h5", videos())
     opened = open_run(str(tmp_path / "a" / "b"))
     assert opened.recipe == recipe
     assert opened.data == "some/data.h5"
@@ -168,11 +168,11 @@ SETTINGS = {
 def test_a_stopped_run_goes_on_as_if_it_had_not(settings, stop, data, tmp_path):
     recipe = replace(TINY, **SETTINGS[settings])
     sequences = None if data == "balls" else videos()
-    whole = start(tmp_path / "whole", recipe, data, sequences)
+    whole, _ = start(tmp_path / "whole", recipe, data, sequences)
     with pytest.raises(Killed):
         start(tmp_path / "run", recipe, data, sequences, evaluate=killed_at(stop))
     steps = []
-    resumed = start(
+    resumed, _ = start(
         tmp_path / "run",
         recipe,
         data,
@@ -200,9 +200,9 @@ def test_a_stopped_run_can_be_opened_from_its_first_checkpoint_on(tmp_path):
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
     recipe = replace(TINY, average=0.5)
-    first = start(tmp_path, recipe, "balls", None)
+    first, _ = start(tmp_path, recipe, "balls", None)
     content = (tmp_path / "model.h5").read_bytes()
-    assert equal(start(tmp_path, recipe, "balls", None, resume=True), first)
+    assert equal(start(tmp_path, recipe, "balls", None, resume=True)[0], first)
     assert (tmp_path / "model.h5").read_bytes() == content
 
 
