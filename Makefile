@@ -7,13 +7,13 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/seqebm demo
 
-test: .venv/ready
+test: .venv/dev
 	$(BIN)/python -m pytest
 
-test-fast: .venv/ready
+test-fast: .venv/dev
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: .venv/ready
+lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -23,6 +23,11 @@ lint: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -c "import sys; assert sys.version_info >= (3, 10), 'seqebm needs Python 3.10 or newer'"
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet torch
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet -e .
+	touch $@
+
+# what only developers need
+.venv/dev: .venv/ready
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet -e ".[dev]"
 	touch $@
 

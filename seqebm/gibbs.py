@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqebm.rbm import RBMEnergy
-from seqebm.sweeps import can_compile, compiled_sweeps, plain_sweeps
+from seqebm.sweeps import Sweeps, fast_sweeps, plain_sweeps
 
 WORTH_COMPILING = 10**10  #: draws of a unit: compiling takes about 10 s and saves about 2 ns a draw
 
@@ -38,10 +38,10 @@ def repeated(times: int) -> Iterator[None]:
         _repeats.reset(token)
 
 
-def _worth_compiling(rbm: RBMEnergy, v: Tensor, steps: int) -> bool:
-    """Whether so many units are to be drawn that compiling saves more time than it takes."""
+def _sweeps(rbm: RBMEnergy, v: Tensor, steps: int) -> Sweeps:
+    """Fast sweeps where so many units are to be drawn that compiling saves more than it takes."""
     draws = len(v) * sum(rbm.weight.shape) * steps * _repeats.get()
-    return draws >= WORTH_COMPILING and can_compile(rbm, v)
+    return (fast_sweeps(rbm, v) if draws >= WORTH_COMPILING else None) or plain_sweeps
 
 
 def _rowwise(bias: Tensor, rows: int) -> Tensor:
@@ -105,8 +105,7 @@ def chain(
     v = start.reshape(-1, start.shape[-1])
     visible_bias, hidden_bias = (_rowwise(b, len(v)) for b in (rbm.visible_bias, rbm.hidden_bias))
     rbm = replace(rbm, visible_bias=visible_bias, hidden_bias=hidden_bias)
-    sweeps = compiled_sweeps if _worth_compiling(rbm, v, steps) else plain_sweeps
-    v, v_mean = sweeps(rbm, v, steps, generator)
+    v, v_mean = _sweeps(rbm, v, steps)(rbm, v, steps, generator)
     return v.view(start.shape), v_mean.view(start.shape)
 
 

@@ -1,8 +1,9 @@
-"""Sweeps of block Gibbs chains: plain ones, and compiled ones whose random numbers are computed.
+"""Sweeps of block Gibbs chains: plain ones, and fast ones whose random numbers are computed.
 
 Beside its matrix products a plain sweep spends most of its time in torch's generator, which gives
-one number after the other. In a compiled sweep the number of a unit is a hash of its place and of
-a key, so that the compiler fuses it with the sigmoid and the comparison into one pass over memory.
+one number after the other. In a fast sweep the number of a unit is a hash of its place and of a
+key: torch's compiler fuses it with the sigmoid and the comparison into one pass over memory, and on
+GPUs a kernel of our own (`seqebm.kernels`) fuses all of these with the product.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from seqebm.units import Bernoulli, Units
 AT_ONCE = 5  #: sweeps in one compiled function: more take longer to compile and gain little
 DTYPES = (torch.float32, torch.float64)  #: that the compiled sweeps work in
 COUNTERS = 2**31  #: that a sweep may use for the states of a layer
+
+Sweeps = Callable[
+    [RBMEnergy, Tensor, int, "torch.Generator | None"], tuple[Tensor, Tensor]
+]  #: machines, states to begin with, their number and a source of randomness: see `plain_sweeps`
 
 _compiler = {"works": True}  # until it fails once
 
@@ -48,28 +53,67 @@ def plain_sweeps(
     return v, v_mean
 
 
-def can_compile(rbm: RBMEnergy, v: Tensor) -> bool:
-    """Whether `compiled_sweeps` serves these states, as far as is known."""
+def fast_sweeps(rbm: RBMEnergy, v: Tensor) -> Sweeps | None:
+    """What is fastest for these states once it is compiled; None where nothing compiles."""
     entries = len(v) * max(rbm.weight.shape)
-    return _compiler["works"] and v.dtype in DTYPES and entries <= COUNTERS
+    if not _compiler["works"] or entries > COUNTERS or v.dtype not in DTYPES:
+        return None
+    binary = type(rbm.visible) is Bernoulli and v.dtype == torch.float32
+    return fused_sweeps if v.is_cuda and binary else compiled_sweeps
 
 
+def _or_plain(sweeps: Sweeps) -> Sweeps:
+    """The sweeps, or plain ones after a warning where they cannot be compiled."""
+
+    @functools.wraps(sweeps)
+    def run(
+        rbm: RBMEnergy, v: Tensor, steps: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        try:
+            return sweeps(rbm, v, steps, generator)
+        except (RuntimeError, OSError, ImportError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            warnings.warn(f"Gibbs chains are not compiled on this machine: {reason}", stacklevel=4)
+            _compiler["works"] = False
+            return plain_sweeps(rbm, v, steps, generator)
+
+    return run
+
+
+@_or_plain
 def compiled_sweeps(
     rbm: RBMEnergy, v: Tensor, steps: int, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Like `plain_sweeps`, compiled for this machine; plain, with a warning, where that fails."""
-    state = v, v
+    run, state = _compiled(), (v, v)
     machines = rbm.visible, rbm.weight, rbm.visible_bias, rbm.hidden_bias
-    try:
-        run = _compiled()
-        for keys in draw_keys(steps, v.device, generator).split(AT_ONCE):
-            state = run(state[0], keys, *machines)
-    except (RuntimeError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        warnings.warn(f"Gibbs chains are not compiled on this machine: {reason}", stacklevel=4)
-        _compiler["works"] = False
-        return plain_sweeps(rbm, v, steps, generator)
+    for keys in draw_keys(steps, v.device, generator).split(AT_ONCE):
+        state = run(state[0], keys, *machines)
     return state
+
+
+@_or_plain
+def fused_sweeps(
+    rbm: RBMEnergy, v: Tensor, steps: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Like `compiled_sweeps`, for binary units on a GPU: one kernel for each half of a sweep.
+
+    Operands of the products have the precision that `torch.set_float32_matmul_precision` allows;
+    binary states are exact in any of them.
+    """
+    from seqebm.kernels import half_sweep, precision_of_products
+
+    dtype, precision = precision_of_products()
+    weight, state = rbm.weight.to(dtype), v.to(dtype).contiguous()
+    hidden = state.new_empty(len(v), len(weight))
+    drawn, v_mean = torch.empty_like(state), torch.empty_like(v)
+    keys = draw_keys(steps, v.device, generator).unbind()
+    for number, (h_key, v_key) in enumerate(keys, start=1):
+        mean = v_mean if number == steps else None
+        half_sweep(state, weight.t(), rbm.hidden_bias, h_key, precision, hidden)
+        half_sweep(hidden, weight, rbm.visible_bias, v_key, precision, drawn, mean)
+        state = drawn
+    return drawn.to(v.dtype), v_mean
 
 
 @functools.cache
@@ -114,28 +158,22 @@ def centred(key: Tensor, like: Tensor) -> Tensor:
         like: gives shape, dtype and device.
     """
     counters = torch.arange(like.numel(), dtype=torch.int32, device=like.device).view(like.shape)
-    return ((hashed(counters, key) >> 8).to(like.dtype) + 0.5) * 2.0**-24
+    return ((hashed(counters, key[0], key[1]) >> 8).to(like.dtype) + 0.5) * 2.0**-24
 
 
-def hashed(counters: Tensor, key: Tensor) -> Tensor:
+def hashed(counters, first, second):  # type: ignore[no-untyped-def]
     """32 random bits for each counter under a key of two words; everything is int32.
 
     The first word is added to the counter; after one round of mixing the second enters, so that
     streams of different keys are not shifted copies of each other, and Wellons' lowbias32 (2018),
     a permutation of the words of 32 bits that he found by search, does the rest.
+
+    Nothing but operators, and no types, so that torch's compiler and Triton both read this one
+    source. A shift and a mask make the shift to the right with zeros coming in that int32 lacks,
+    and the factors are 0xED5AD4BB, 0x7FEB352D and 0x846CA68B as int32 has them.
     """
-    x = counters + key[0]
-    x = (x ^ _shifted(x, 17)) * _signed(0xED5AD4BB) ^ key[1]
-    x = (x ^ _shifted(x, 16)) * _signed(0x7FEB352D)
-    x = (x ^ _shifted(x, 15)) * _signed(0x846CA68B)
-    return x ^ _shifted(x, 16)
-
-
-def _shifted(x: Tensor, places: int) -> Tensor:
-    """x shifted to the right with zeros coming in."""
-    return (x >> places) & ((1 << (32 - places)) - 1)
-
-
-def _signed(word: int) -> int:
-    """A word of 32 bits as int32 has it."""
-    return word - 2**32 if word >= 2**31 else word
+    x = counters + first
+    x = ((x ^ ((x >> 17) & 0x7FFF)) * -312814405) ^ second
+    x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D
+    x = (x ^ ((x >> 15) & 0x1FFFF)) * -2073254261
+    return x ^ ((x >> 16) & 0xFFFF)

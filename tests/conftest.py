@@ -12,6 +12,8 @@ from seqebm.units import Gaussian
 # torch gives some warnings once a process; as errors they would hit whichever test comes first
 torch.set_warn_always(True)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels for GPUs run line by line on the CPU
 torch.set_num_threads(1)  # everything here is tiny: threads would only wait for each other
 
 MODELS = {
