@@ -32,6 +32,12 @@ def usable_device(name: str | torch.device) -> torch.device:
         raise ValueError(f"device: {str(name)!r} cannot be used here: {reason}") from None
 
 
+def check_generator(generator: torch.Generator | None, device: torch.device) -> None:
+    """Raise ValueError where a source of randomness is not on `device`."""
+    if generator is not None and generator.device.type != device.type:
+        raise ValueError(f"generator: expected one on {device}, got one on {generator.device}")
+
+
 def check_lengths(lengths: Tensor, batch: int, time: int) -> None:
     """Raise where `lengths` are not `batch` whole numbers from 1 to `time`.
 

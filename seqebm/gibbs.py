@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqebm.checks import check_generator
 from seqebm.rbm import RBMEnergy
 from seqebm.sweeps import Sweeps, fast_sweeps, plain_sweeps
 
@@ -85,7 +86,7 @@ def chain(
         The last visible states and the means E[v|h] they were drawn from, each [*rows, visible].
 
     Raises:
-        ValueError: `steps` below 1.
+        ValueError: `steps` below 1, or a generator on another device.
 
     Example:
         >>> from seqebm.units import Bernoulli
@@ -97,6 +98,7 @@ def chain(
     """
     if steps < 1:
         raise ValueError(f"steps: expected at least one Gibbs sweep, got {steps}")
+    check_generator(generator, start.device)
     if bf16:
         with _bf16_products():
             return chain(

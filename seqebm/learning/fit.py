@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -15,9 +16,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from seqebm import gibbs
+from seqebm.checks import check_generator
 from seqebm.data import Sequences
 from seqebm.learning import parallel
 from seqebm.learning.checkpoint import StrPath, load_training, save
+from seqebm.learning.graphs import Graphs, gradient
 from seqebm.learning.schedules import Schedule
 from seqebm.models import SequenceModel
 
@@ -25,6 +28,8 @@ Batch = Tensor | tuple[Tensor, Tensor]  #: frames, or frames and their lengths
 Data = Callable[[int], Batch]  #: training data as a function of the step
 Corruption = Callable[[Tensor, torch.Generator], Tensor]  #: frames to what is remembered of them
 History = list[dict[str, float]]
+
+LOOK_EVERY = 50  #: steps after which a run on a GPU waits for its losses
 
 
 def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Data:
@@ -123,7 +128,8 @@ def fit(
 
     Raises:
         FloatingPointError: the loss or a gradient is not finite. Step and parameter are named, and
-            the model and the last checkpoint stay as they were before the step.
+            the model and the last checkpoint stay as they were before the step. On a GPU it may
+            be raised some steps later, which change nothing.
         ValueError: an unknown schedule, a checkpoint of another model or optimiser, or processes
             that train different models.
 
@@ -180,35 +186,72 @@ class _Run:
         if average is not None:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
         self.device = next(model.parameters()).device
+        check_generator(generator, self.device)
         self.generator = parallel.own_generator(generator or _default_generator(self.device))
+        self.graphs = Graphs(model, self.generator) if self.device.type == "cuda" else None
+        # an optimiser that can skip a step by itself, as automatic mixed precision has it do, need
+        # not wait on the host until it is known that the gradient is finite
+        skips = getattr(self.optimizer, "_step_supports_amp_scaling", False)
+        self.waits = not (skips and self.graphs is not None)
+        self.failed = torch.zeros((), device=self.device)  # 1 after a step that was not finite
         self.step, self.seconds = 0, 0.0
         self.history: History = []
         self.losses: list[float] = []  # since the last record
+        self.unseen: list[tuple[int, Tensor, Tensor]] = []  # step, loss and norm of the gradient
         self._set_schedules()  # names them before any work is done
 
     def update(self, batch: Batch) -> None:
         """One step."""
         self._set_schedules()
         frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
-        self.optimizer.zero_grad()
-        frames = parallel.share(frames).to(self.device)
-        lengths = None if lengths is None else parallel.share(lengths).to(self.device)
-        past = None if self.corrupt is None else self.corrupt(frames, self.generator)
-        loss = self.model.loss(frames, lengths, self.generator, past)
-        loss.backward()
+        frames = parallel.share(frames)
+        lengths = None if lengths is None else parallel.share(lengths)
         count = frames.shape[0] * frames.shape[1] if lengths is None else int(lengths.sum())
-        loss = parallel.combine(self.model, loss, count)
+        loss = parallel.combine(self.model, self._gradient(frames, lengths), count)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
-        if not bool((loss + norm).isfinite()):
-            raise FloatingPointError(self._diagnosis(float(loss)))
+        self.unseen.append((self.step, loss.clone(), norm))
+        if self.waits or len(self.unseen) == LOOK_EVERY:
+            self.look()
         if self.clip is not None:
             clip_grads_with_norm_(self.model.parameters(), self.clip, norm)
-        self.optimizer.step()
+        self._step(loss + norm)
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.step += 1
-        self.losses.append(float(loss))
+
+    def _gradient(self, frames: Tensor, lengths: Tensor | None) -> Tensor:
+        """Give the parameters the gradient of this process' share; its loss."""
+        if self.graphs is not None and frames.device.type == "cpu":
+            self.model.visible.check(frames)  # here, where looking at them waits for nothing
+            frames = frames.pin_memory()
+        frames = frames.to(self.device, non_blocking=True)
+        past = None if self.corrupt is None else self.corrupt(frames, self.generator)
+        if self.graphs is not None and lengths is None:
+            return self.graphs(frames, past)
+        lengths = None if lengths is None else lengths.to(self.device)
+        return gradient(self.model, frames, lengths, past, self.generator)
+
+    def _step(self, signal: Tensor) -> None:
+        """A step of the optimiser, which does nothing once a signal was not finite."""
+        if self.waits:
+            self.optimizer.step()
+            return
+        self.failed = torch.maximum(self.failed, (~signal.isfinite()).float())
+        self.optimizer.found_inf = self.failed  # type: ignore[attr-defined]
+        self.optimizer.step()
+        del self.optimizer.found_inf  # type: ignore[attr-defined]
+
+    def look(self) -> None:
+        """Wait for the losses that were not looked at yet; stop where one is not finite."""
+        if not self.unseen:
+            return
+        values = torch.stack([value for _, *pair in self.unseen for value in pair]).tolist()
+        for (step, *_), loss, norm in zip(self.unseen, values[::2], values[1::2], strict=True):
+            if not math.isfinite(loss + norm):
+                raise FloatingPointError(self._diagnosis(step, loss))
+            self.losses.append(loss)
+        self.unseen = []
 
     def _set_schedules(self) -> None:
         """Set what the schedules say for this step."""
@@ -223,15 +266,15 @@ class _Run:
             else:
                 raise ValueError(f"schedules: neither optimiser nor model has {name!r}")
 
-    def _diagnosis(self, loss: float) -> str:
-        """What went wrong at this step, with the first parameter whose gradient is not finite."""
+    def _diagnosis(self, step: int, loss: float) -> str:
+        """What went wrong at a step, with the first parameter whose gradient is not finite."""
         wrong = [
             name
             for name, parameter in self.model.named_parameters()
             if parameter.grad is not None and not bool(parameter.grad.isfinite().all())
         ]
         where = f"the gradient of {wrong[0]} is not finite" if wrong else "no gradient is at fault"
-        return f"training stopped at step {self.step}: loss {loss}, {where}"
+        return f"training stopped at step {step}: loss {loss}, {where}"
 
     @property
     def result(self) -> SequenceModel:
@@ -240,6 +283,7 @@ class _Run:
 
     def record(self, evaluate: Callable[[SequenceModel], Mapping[str, float]] | None) -> None:
         """Add a record to the history."""
+        self.look()
         loss = sum(self.losses) / len(self.losses)
         entry = {"step": self.step, "seconds": self.seconds, "loss": loss}
         if evaluate and parallel.rank() == 0:
@@ -249,11 +293,13 @@ class _Run:
 
     @property
     def last_loss(self) -> float:
-        """The loss of the last step, or of the last record right after it was made."""
-        return self.losses[-1] if self.losses else self.history[-1]["loss"]
+        """The last loss that is known, or the mean of the last record right after it was made."""
+        known = self.losses or [record["loss"] for record in self.history[-1:]]
+        return known[-1] if known else math.nan
 
     def save(self, path: StrPath) -> None:
         """Write a checkpoint."""
+        self.look()
         training: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,

@@ -310,7 +310,7 @@ def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimize
     parameters = [p for p in model.parameters() if p.requires_grad]
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
-    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum)
+    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, fused=True)
 
 
 def make_schedules(model: SequenceModel, recipe: Recipe) -> dict[str, Schedule]:

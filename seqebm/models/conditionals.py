@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seqebm import gibbs, likelihood
+from seqebm.checks import check_generator
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Units
 
@@ -76,6 +77,7 @@ class Factorial(Conditional):
         return self.units.mean(self.x)
 
     def sample(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        check_generator(generator, self.x.device)
         mean = self.units.mean(self.x)
         return self.units.sample_into(torch.empty_like(mean), mean, generator), mean
 

@@ -92,11 +92,10 @@ class RBM(EnergyModel):
         if self.chains is None:
             return super().loss(frames, lengths, generator, past)
         frames, mask = self._checked(frames, lengths)
-        self.chains, mean = gibbs.chain(
-            self._static, self.chains, self.gibbs_steps, generator, self.bf16
-        )
-        model_term = self._static.sampled_free_energy(self.chains, mean)
-        return self.free_energy(frames[mask]).mean() - model_term.mean()
+        frames = frames if lengths is None else frames[mask]
+        ends = gibbs.chain(self._static, self.chains, self.gibbs_steps, generator, self.bf16)
+        self.chains.copy_(ends[0])  # in place, where a captured step finds them again
+        return self.free_energy(frames).mean() - self._static.sampled_free_energy(*ends).mean()
 
     def log_prob(
         self, frames: Tensor, lengths: Tensor | None = None, method: str = "auto"
