@@ -50,6 +50,10 @@ class Units(nn.Module, ABC):
         return self.mean_(x.clone())
 
     @abstractmethod
+    def input_for(self, mean: Tensor) -> Tensor:
+        """The total input of units with the given mean, [..., size]."""
+
+    @abstractmethod
     def variance(self, mean: Tensor) -> Tensor:
         """The variance of `scaled(v)` for units with the given mean, [..., size]."""
 
@@ -105,6 +109,9 @@ class Bernoulli(Units):
 
     def mean(self, x: Tensor) -> Tensor:
         return x.sigmoid()
+
+    def input_for(self, mean: Tensor) -> Tensor:
+        return mean.logit(eps=1e-3)  # pixels that are never on must be able to learn otherwise
 
     def variance(self, mean: Tensor) -> Tensor:
         return mean * (1 - mean)
@@ -174,6 +181,9 @@ class Gaussian(Units):
 
     def mean_(self, x: Tensor) -> Tensor:
         return x
+
+    def input_for(self, mean: Tensor) -> Tensor:
+        return mean
 
     def variance(self, mean: Tensor) -> Tensor:
         return (1 / self.sigma_squared).expand_as(mean)

@@ -212,3 +212,9 @@ def test_mean_and_log_prob_follow_the_precision():
         x = normal(2, 3)
         assert units.mean(x).dtype == torch.float64
         assert units.log_prob(units.mean(x), x).dtype == torch.float64
+
+
+def test_the_input_for_a_mean_has_that_mean():
+    mean = torch.tensor([0.001, 0.3, 0.999])
+    for units in (Bernoulli(3), Gaussian(3)):
+        torch.testing.assert_close(units.mean(units.input_for(mean)), mean)

@@ -21,6 +21,7 @@ from seqebm.models.energy import EnergyModel
 from seqebm.models.rnn import rnn
 
 TEST_SEED = 20_000  # of generated test videos; those for training come from seed sequences
+MEAN_BATCHES = 16  # whose mean frame a model starts at
 OPTIMIZERS = ("adam", "sgd")
 RANGES = {
     "steps": (1, 10**12),
@@ -60,6 +61,8 @@ class Recipe:
         momentum: of sgd.
         gibbs_steps: k of CD-k: a number, or step:number pairs as "0:10,1000:25".
         bf16: whether chains use bf16 inside their products (`gibbs.chain`).
+        start_at_mean: whether the visible bias begins at the mean frame of some training data
+            (`SequenceModel.start_at`), and not near zero.
         pretrain: updates of static CD-5 that W is given beforehand (lr 0.01, momentum 0.9).
         clip: largest norm of the gradient; 0 leaves it as it is.
         average: decay of the moving average of the parameters; 0 keeps none.
@@ -85,6 +88,7 @@ class Recipe:
     momentum: float = 0.9
     gibbs_steps: str = "10"
     bf16: bool = False
+    start_at_mean: bool = True
     pretrain: int = 0
     clip: float = 0.0
     average: float = 0.0
@@ -108,6 +112,7 @@ class Recipe:
 PRESETS: dict[str, dict[str, Any]] = {
     # Sutskever 2013, sec. 3.11: no taps from visible frames in either model
     "thesis-balls": {
+        "start_at_mean": False,
         "hidden": 400,
         "connections": "hh",
         "steps": 100_000,
@@ -279,6 +284,8 @@ def train(
     generator = torch.Generator(device).manual_seed(recipe.seed)
     checkpoint = options.get("checkpoint")
     begun = options.get("resume") and checkpoint is not None and Path(checkpoint).exists()
+    if recipe.start_at_mean and not begun:
+        model.start_at(mean_frame(data).to(device))
     if recipe.pretrain and not begun:
         pretrain_weight(model, data, recipe.pretrain, generator)
     history = fit(
@@ -332,6 +339,19 @@ def _gibbs_schedule(text: str) -> Schedule:
         raise ValueError(
             f"gibbs_steps: expected a number or pairs such as 0:10,1000:25, got {text!r}"
         ) from None
+
+
+def mean_frame(data: Data) -> Tensor:
+    """The mean of the frames of the first batches, [visible]."""
+    total, count = torch.zeros(()), 0
+    for step in range(MEAN_BATCHES):
+        batch = data(step)
+        frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
+        if lengths is not None:
+            frames = frames[torch.arange(frames.shape[1]) < lengths.unsqueeze(1)]
+        total = total + frames.reshape(-1, frames.shape[-1]).sum(0)
+        count += frames.numel() // frames.shape[-1]
+    return total / count
 
 
 def pretrain_weight(

@@ -84,7 +84,27 @@ class SequenceModel(nn.Module, ABC):
         """Remember a frame [batch, visible] that the model itself has drawn; returns as `scan`."""
         return self.scan(state, frame.unsqueeze(1))
 
+    @property
+    @abstractmethod
+    def output_bias(self) -> nn.Parameter:
+        """The part of the visible units' total input that depends on nothing, [visible]."""
+
     # --- what people do with a model --------------------------------------------------------
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Let an untrained model expect `mean` [visible], that of the data (Hinton 2010, sec. 8).
+
+        Otherwise the first updates teach the mean to all parameters at once, after which many
+        hidden units may never be on again.
+
+        Raises:
+            ValueError: another shape than [visible], or values that the units cannot take.
+        """
+        if mean.shape != (self.visible.size,):
+            raise ValueError(f"mean: expected shape [{self.visible.size}], got {[*mean.shape]}")
+        self.visible.check(mean, "mean")
+        self.output_bias.copy_(self.visible.input_for(mean))
 
     def loss(
         self,

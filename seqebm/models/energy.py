@@ -56,6 +56,11 @@ class EnergyModel(SequenceModel):
     def biases(self, context: Context) -> tuple[Tensor, Tensor]:
         """The biases B_v [..., visible] and B_h [..., hidden] that a context calls for."""
 
+    @property
+    def output_bias(self) -> nn.Parameter:
+        """b_v."""
+        return self.visible_bias
+
     def rbm(self, context: Context) -> RBMEnergy:
         """The RBMs over (v_t, h_t) given the contexts before t."""
         return RBMEnergy(self.visible, self.weight, *self.biases(context))

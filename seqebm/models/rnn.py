@@ -59,6 +59,11 @@ class RNN(SequenceModel):
             "options": _options(cell),
         }
 
+    @property
+    def output_bias(self) -> nn.Parameter:
+        """b_o."""
+        return self.readout.bias
+
     def initial_state(self, batch: int) -> Tensor | tuple[Tensor, Tensor]:
         """h_0 (for an LSTM with its cells) for every sequence, [layers, batch, hidden]."""
         shape = (-1, batch, -1)

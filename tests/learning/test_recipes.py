@@ -15,6 +15,7 @@ from seqebm.learning.recipes import (
     make_optimizer,
     make_recipe,
     make_schedules,
+    mean_frame,
     pretrain_weight,
     train,
 )
@@ -222,6 +223,27 @@ def test_data_are_minibatches_or_balls():
     assert balls(0).shape == (2, 4, 16)
     assert torch.equal(balls(3), make_data(TINY, None)(3))
     assert not torch.equal(balls(3), make_data(replace(TINY, seed=2), None)(3))
+
+
+# --- the start -------------------------------------------------------------------------------
+
+
+def test_the_mean_frame_leaves_padding_out():
+    data = [torch.full((2, 3, 4), 0.5), (torch.ones(2, 3, 4), torch.tensor([1, 2]))]
+    mean = mean_frame(lambda step: data[step % 2])
+    torch.testing.assert_close(mean, torch.full((4,), (6 * 0.5 + 3) / 9))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_training_starts_at_the_mean_of_the_data(model):
+    mean = mean_frame(make_data(TINY, videos()))
+    for wanted in (True, False):
+        built, _ = train(tiny(model, start_at_mean=wanted, steps=1, lr=0.0), videos())
+        assert torch.equal(built.output_bias, built.visible.input_for(mean)) == wanted
+
+
+def test_the_thesis_starts_near_zero():
+    assert not make_recipe("rtrbm", "thesis-balls", {}).start_at_mean
 
 
 # --- pre-training ----------------------------------------------------------------------------

@@ -574,3 +574,29 @@ def test_a_stream_carries_no_gradient(any_model):
 def test_frames_on_another_device(any_model):
     with pytest.raises(ValueError, match="frames: expected a tensor on cpu, got one on meta"):
         any_model.predict(torch.rand(2, 5, 4, device="meta"))
+
+
+# --- where training starts -------------------------------------------------------------------
+
+
+def test_a_model_that_starts_at_a_mean_expects_it(any_model):
+    for name, parameter in any_model.named_parameters():
+        if "log_sigma" not in name:
+            torch.nn.init.zeros_(parameter)
+    mean = torch.tensor([0.1, 0.5, 0.7, 0.9])
+    any_model.start_at(mean)
+    expected = any_model.predict(frames(), method="exact")
+    torch.testing.assert_close(expected, mean.expand_as(expected))
+
+
+def test_a_pixel_that_is_never_on_can_still_learn_to_be():
+    model = seqebm.RBM(2, 1)
+    model.start_at(torch.tensor([0.0, 1.0]))
+    assert model.visible_bias.isfinite().all()
+
+
+def test_means_that_no_model_can_start_at(any_model):
+    with pytest.raises(ValueError, match=r"^mean: expected shape \[4\], got \[3\]"):
+        any_model.start_at(torch.rand(3))
+    with pytest.raises(ValueError, match=r"^mean: "):
+        any_model.start_at(torch.full((4,), torch.nan))
