@@ -18,7 +18,7 @@ import torch
 
 from seqebm.evaluate import Score, free_run_errors, prediction_errors
 from seqebm.learning import load_training
-from seqebm.learning.recipes import Recipe, held_out_videos
+from seqebm.learning.recipes import PRESETS, Recipe, held_out_videos, make_recipe
 from seqebm.learning.runs import open_run
 
 
@@ -63,12 +63,16 @@ def main() -> None:
 
 
 def _command(recipe: Recipe, folder: str) -> str:
-    """The command that does the training again, with every key that is not the default."""
-    default = Recipe(recipe.model)
-    changed = {k: v for k, v in asdict(recipe).items() if v != getattr(default, k)}
-    settings = " ".join(f"--set {key}={value}" for key, value in changed.items())
+    """The command that does the training again: the nearest preset, and what differs from it."""
+
+    def changed(preset: str | None) -> list[str]:
+        begun = asdict(make_recipe(recipe.model, preset, {}))
+        return [f"--set {k}={v}" for k, v in asdict(recipe).items() if v != begun[k]]
+
+    preset = min([None, *PRESETS], key=lambda name: len(changed(name)))
+    settings = changed(preset) if preset is None else [f"--preset {preset}", *changed(preset)]
     name = Path(folder).name  # wherever it lies on this machine
-    return f"seqebm train {recipe.model} --data balls {settings} --out runs/{name}"
+    return f"seqebm train {recipe.model} --data balls {' '.join(settings)} --out runs/{name}"
 
 
 def _printed(*command: str) -> str:
