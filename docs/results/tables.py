@@ -51,6 +51,15 @@ def speed() -> list[str]:
     return [*lines, "", f"{_benchmarks()['machine']}, torch {_benchmarks()['torch']}, one thread."]
 
 
+def changes() -> list[str]:
+    """What short trainings came to that differ from a preset in one thing."""
+    report = json.loads((HERE / "changes.json").read_text())
+    lines = [f"| balls-taps, {report['updates']} updates | per frame | minutes |", "|---|---|---|"]
+    for name, row in report["rows"].items():
+        lines.append(f"| {name} | {_pair(row)} | {row['seconds'] / 60:.1f} |")
+    return lines
+
+
 def _benchmarks() -> dict:
     report: dict = json.loads((HERE / "benchmarks.json").read_text())
     return report
@@ -85,8 +94,10 @@ def curves(path: Path) -> None:
 
 def main() -> None:
     """Write the tables into the README and the curves beside this file."""
-    text = between(README.read_text(), "results", rows())
-    README.write_text(between(text, "speed", speed()))
+    text = README.read_text()
+    for name, lines in {"results": rows(), "changes": changes(), "speed": speed()}.items():
+        text = between(text, name, lines)
+    README.write_text(text)
     curves(HERE / "curves.png")
 
 
