@@ -138,7 +138,7 @@ def test_the_first_video_begins_with_the_truth_twice(made):
     left, right = (frames[:, 41:221, x : x + 180] for x in (11, 203))
     errors = (left - right).abs().mean((1, 2))
     assert errors[:10].max() < 0.02
-    assert errors[10:].min() > 0.1
+    assert errors[10:].min() > 0.05  # a model that has learned little expects the mean frame
 
 
 # --- where it is written ---------------------------------------------------------------------
