@@ -132,8 +132,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr": 0.003,
         "gibbs_steps": "1",
     },
-    # the strongest model that a laptop trains in about three minutes; the noise makes its next frame
-    # a little worse and nearly halves its error of denoising
+    # the strongest model that a laptop trains in about three minutes; the noise makes its next
+    # frame a little worse and nearly halves its error of denoising
     "demo": {
         "order": 2,
         "steps": 6000,
