@@ -219,7 +219,9 @@ class ScikitLearn(Contestant):
         return torch.from_numpy(expit(x))
 
 
-CD: dict[str, type[Products] | type[Contestant]] = {
+Kind = type[Products] | type[Contestant]
+
+CD: dict[str, Kind] = {
     "products": Products,
     "seqebm, compiled": OursCompiled,
     "seqebm, bf16 inside": OursBF16,
@@ -228,7 +230,7 @@ CD: dict[str, type[Products] | type[Contestant]] = {
     "rbms": Rbms,
     "learnergy": Learnergy,
 }
-PERSISTENT: dict[str, type[Products] | type[Contestant]] = {
+PERSISTENT: dict[str, Kind] = {
     "products": Products,
     "seqebm, compiled": OursPersistentCompiled,
     "seqebm, plain": OursPersistent,
@@ -237,7 +239,7 @@ PERSISTENT: dict[str, type[Products] | type[Contestant]] = {
 
 
 def enter(
-    kinds: dict[str, type[Products] | type[Contestant]], problem: Problem
+    kinds: dict[str, Kind], problem: Problem
 ) -> tuple[dict[str, Callable[[], None]], list[str]]:
     """The contestants that are installed, after a check of what they compute; and the others."""
     entered: dict[str, Callable[[], None]] = {}

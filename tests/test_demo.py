@@ -23,6 +23,7 @@ TINY = {
     "balls": 1,
     "resolution": 10,
     "length": 12,
+    "start_at_mean": False,  # its grey frames are easily told from the truth
 }
 YARDSTICKS = [
     "mean frame",
@@ -138,7 +139,7 @@ def test_the_first_video_begins_with_the_truth_twice(made):
     left, right = (frames[:, 41:221, x : x + 180] for x in (11, 203))
     errors = (left - right).abs().mean((1, 2))
     assert errors[:10].max() < 0.02
-    assert errors[10:].min() > 0.05  # a model that has learned little expects the mean frame
+    assert errors[10:].min() > 0.1
 
 
 # --- where it is written ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from seqebm import gibbs, sweeps
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Gaussian
 
-pytest.importorskip("triton")
+kernels = pytest.importorskip("seqebm.kernels")  # whose import needs Triton
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -53,7 +53,6 @@ def test_the_kernel_draws_what_the_equations_say(
     start = torch.rand(rows, visible, generator=generator(), device=DEVICE).round()
     if narrow is not None:
         rbm.weight.copy_(rbm.weight.to(narrow))
-        kernels = pytest.importorskip("seqebm.kernels")
         monkeypatch.setattr(kernels, "precision_of_products", lambda: (narrow, "ieee"))
     got = sweeps.fused_sweeps(rbm, start, 4, generator(3))
     for a, b in zip(got, hashed(rbm, start, 4, 3), strict=True):
@@ -74,7 +73,6 @@ def test_grey_pixels_and_many_rows():
 
 
 def test_the_precision_of_products_is_that_of_torch():
-    kernels = pytest.importorskip("seqebm.kernels")
     assert kernels.precision_of_products() == (torch.float32, "ieee")
     with gibbs._bf16_products():
         assert kernels.precision_of_products() == (torch.bfloat16, "ieee")
@@ -99,8 +97,6 @@ def test_which_states_are_drawn_by_the_kernel():
 
 
 def test_a_kernel_that_does_not_run_gives_plain_chains(monkeypatch):
-    kernels = pytest.importorskip("seqebm.kernels")
-
     class Broken:
         def __getitem__(self, grid):
             raise kernels.TritonError("out of resources")

@@ -9,9 +9,11 @@ sweeps before the average, begun where the model begins them and begun from the 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from seqebm.evaluate import prediction_errors
 from seqebm.learning.recipes import held_out_videos
 from seqebm.learning.runs import open_run
 from seqebm.models import SequenceModel
@@ -30,10 +32,10 @@ def errors(model: EnergyModel, videos: torch.Tensor) -> dict[int, float]:
     return found
 
 
-def error(model: SequenceModel, videos: torch.Tensor, *how: object) -> float:
+def error(model: SequenceModel, videos: torch.Tensor, *how: Any) -> float:
     """The squared error of the next frame, summed over a frame."""
-    predicted = model.predict(videos, None, *how)
-    return float((predicted - videos)[:, 1:].square().sum(-1).mean())
+    errors = prediction_errors(lambda frames, lengths: model.predict(frames, lengths, *how), videos)
+    return float(errors.mean())
 
 
 def main() -> None:
