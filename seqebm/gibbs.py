@@ -68,6 +68,7 @@ def chain(
     steps: int,
     generator: torch.Generator | None = None,
     bf16: bool = False,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run `steps` sweeps h ~ P(h|v), v ~ P(v|h) from `start` in every row's RBM.
 
@@ -81,6 +82,8 @@ def chain(
         bf16: whether the chain uses W rounded to bf16. Binary states are exact in bf16 and sums
             stay in float32, so hardware that multiplies bf16 faster may do so, and the result is
             the same, but for rounding, on hardware that does not.
+        known: values at which visible units are held throughout, NaN where they are free,
+            [*rows, visible].
 
     Returns:
         The last visible states and the means E[v|h] they were drawn from, each [*rows, visible].
@@ -101,18 +104,28 @@ def chain(
     check_generator(generator, start.device)
     if bf16:
         with _bf16_products():
-            return chain(
-                replace(rbm, weight=rbm.weight.bfloat16().to(rbm.weight)), start, steps, generator
-            )
+            rbm = replace(rbm, weight=rbm.weight.bfloat16().to(rbm.weight))
+            return chain(rbm, start, steps, generator, known=known)
     v = start.reshape(-1, start.shape[-1])
     visible_bias, hidden_bias = (_rowwise(b, len(v)) for b in (rbm.visible_bias, rbm.hidden_bias))
     rbm = replace(rbm, visible_bias=visible_bias, hidden_bias=hidden_bias)
-    v, v_mean = _sweeps(rbm, v, steps)(rbm, v, steps, generator)
+    if known is None:
+        v, v_mean = _sweeps(rbm, v, steps)(rbm, v, steps, generator)
+    else:
+        held, v_mean = known.reshape(v.shape), v
+        for _ in range(steps):
+            v, v_mean = plain_sweeps(rbm, overlaid(v, held), 1, generator)
+        v, v_mean = overlaid(v, held), overlaid(v_mean, held)
     return v.view(start.shape), v_mean.view(start.shape)
 
 
+def overlaid(frames: Tensor, known: Tensor | None) -> Tensor:
+    """The frames with the known values, those that are not NaN, in their places."""
+    return frames if known is None else torch.where(known.isnan(), frames, known)
+
+
 @torch.no_grad()
-def mean_field(rbm: RBMEnergy, h: Tensor, steps: int, clamped: Tensor | None = None) -> Tensor:
+def mean_field(rbm: RBMEnergy, h: Tensor, steps: int, known: Tensor | None = None) -> Tensor:
     """Solve the mean-field equations of second order for E[v], beginning with hidden means h.
 
     Each unit sees the means of the other layer less what the unit itself has put into them (the
@@ -126,23 +139,27 @@ def mean_field(rbm: RBMEnergy, h: Tensor, steps: int, clamped: Tensor | None = N
         rbm: the machines.
         h: hidden means to begin with, [*rows, hidden].
         steps: number of iterations.
-        clamped: [*rows, visible], NaN where a visible unit is free and its value where it is known.
+        known: values at which visible units are held, NaN where they are free, [*rows, visible].
 
     Returns:
-        The visible means, [*rows, visible], with the clamped values in their places.
+        The visible means, [*rows, visible].
     """
+    return solve_mean_field(rbm, h, steps, known)[0]
+
+
+@torch.no_grad()
+def solve_mean_field(
+    rbm: RBMEnergy, h: Tensor, steps: int, known: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`mean_field` with the hidden means [*rows, hidden] as well."""
     squares = rbm.weight.square()
-    known = None if clamped is None else ~clamped.isnan()
-
-    def with_known(v: Tensor, values: Tensor | float | None) -> Tensor:
-        return v if known is None or values is None else torch.where(known, values, v)
-
+    fixed = None if known is None else known.where(known.isnan(), 0.0)  # the variance of the known
     h = h.clamp(0, 1)
-    v = with_known(rbm.visible_mean(h), clamped)
+    v = overlaid(rbm.visible_mean(h), known)
     for _ in range(steps):
-        variance = with_known(rbm.visible.variance(v), 0.0)
+        variance = overlaid(rbm.visible.variance(v), fixed)
         own = rbm.hidden.half_slope(h) * F.linear(variance, squares)
         h = (h + rbm.hidden.mean(rbm.hidden_drive(v) + rbm.hidden_bias + own)) / 2
         own = rbm.visible.half_slope(v) * (rbm.hidden.variance(h) @ squares)
-        v = with_known(rbm.visible.mean(rbm.visible_drive(h) + rbm.visible_bias + own), clamped)
-    return v
+        v = overlaid(rbm.visible.mean(rbm.visible_drive(h) + rbm.visible_bias + own), known)
+    return v, h

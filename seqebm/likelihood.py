@@ -30,6 +30,26 @@ def binary_states(n: int, start: int, stop: int, like: Tensor) -> Tensor:
     return (numbers[:, None] >> torch.arange(n, device=like.device) & 1).to(like.dtype)
 
 
+def state_blocks(n: int, numbers: int, like: Tensor) -> Iterator[Tensor]:
+    """All binary vectors of n units in blocks [states, n], for sums that are done in blocks.
+
+    Args:
+        n: number of units.
+        numbers: what the sum keeps in memory for each state.
+        like: gives dtype and device.
+
+    Raises:
+        ValueError: more than `LARGEST_ENUMERATION` units.
+    """
+    if n > LARGEST_ENUMERATION:
+        raise ValueError(
+            f"exact enumeration takes at most {LARGEST_ENUMERATION} units, this layer has {n}"
+        )
+    size = max(1, _BLOCK // max(1, numbers))
+    for start in range(0, 2**n, size):
+        yield binary_states(n, start, min(start + size, 2**n), like)
+
+
 def _blocks(rbm: RBMEnergy) -> Iterator[tuple[Tensor, Tensor]]:
     """Blocks of states of the enumerated layer with log Σ exp(−E) over the other layer.
 
@@ -42,10 +62,8 @@ def _blocks(rbm: RBMEnergy) -> Iterator[tuple[Tensor, Tensor]]:
             f"exact enumeration takes at most {LARGEST_ENUMERATION} units in the smaller layer, "
             f"this RBM has {n} (visible {n_visible}, hidden {n_hidden})"
         )
-    rbm = _with_state_axis(rbm)
-    size = max(1, _BLOCK // (max(1, rbm.rows.numel()) * max(n_visible, n_hidden)))
-    for start in range(0, 2**n, size):
-        states = binary_states(n, start, min(start + size, 2**n), rbm.weight)
+    rbm = with_state_axis(rbm)
+    for states in state_blocks(n, rbm.rows.numel() * max(n_visible, n_hidden), rbm.weight):
         if n == n_hidden:
             others = rbm.visible.log_partition(rbm.visible_bias, rbm.visible_drive(states))
             yield states, others - rbm.hidden.energy(states, rbm.hidden_bias)
@@ -54,7 +72,7 @@ def _blocks(rbm: RBMEnergy) -> Iterator[tuple[Tensor, Tensor]]:
             yield states, others - rbm.visible.energy(states, rbm.visible_bias)
 
 
-def _with_state_axis(rbm: RBMEnergy) -> RBMEnergy:
+def with_state_axis(rbm: RBMEnergy) -> RBMEnergy:
     """The same machines with rows [*rows, 1], ready to meet a list of states."""
     visible_bias, hidden_bias = rbm.visible_bias.unsqueeze(-2), rbm.hidden_bias.unsqueeze(-2)
     return RBMEnergy(rbm.visible, rbm.weight, visible_bias, hidden_bias)
@@ -101,6 +119,6 @@ def exact_mean(rbm: RBMEnergy) -> Tensor:
         p = (weights - log_z).exp()
         total += p.sum(-1, keepdim=True)
         hidden = states.shape[-1] == rbm.weight.shape[0]
-        visible = _with_state_axis(rbm).visible_mean(states) if hidden else states
+        visible = with_state_axis(rbm).visible_mean(states) if hidden else states
         mean += (p.unsqueeze(-2) @ visible).squeeze(-2)
     return mean / total

@@ -54,6 +54,13 @@ class Units(nn.Module, ABC):
         """The total input of units with the given mean, [..., size]."""
 
     @abstractmethod
+    def mean_by_gradient(self, v: Tensor, gradient: Tensor) -> Tensor:
+        """The mean of each unit given all else, from the gradient of log p at v, [..., size].
+
+        In log p a unit must appear as exp(−energy(v, b) + scaled(v)·d) does, with any b + d.
+        """
+
+    @abstractmethod
     def variance(self, mean: Tensor) -> Tensor:
         """The variance of `scaled(v)` for units with the given mean, [..., size]."""
 
@@ -112,6 +119,9 @@ class Bernoulli(Units):
 
     def input_for(self, mean: Tensor) -> Tensor:
         return mean.logit(eps=1e-3)  # pixels that are never on must be able to learn otherwise
+
+    def mean_by_gradient(self, v: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.sigmoid()  # log p is linear in v, with the total input as its slope
 
     def variance(self, mean: Tensor) -> Tensor:
         return mean * (1 - mean)
@@ -184,6 +194,9 @@ class Gaussian(Units):
 
     def input_for(self, mean: Tensor) -> Tensor:
         return mean
+
+    def mean_by_gradient(self, v: Tensor, gradient: Tensor) -> Tensor:
+        return v + self.sigma_squared * gradient  # log p has the slope (x − v)/σ²
 
     def variance(self, mean: Tensor) -> Tensor:
         return (1 / self.sigma_squared).expand_as(mean)

@@ -57,10 +57,13 @@ def biases(model, frames, hiddens, t):
     if kind == "RTRBM":
         before = hiddens[t - 1] if t else array(model.initial_hidden)
         bh = bh + array(model.hidden_to_hidden) @ before
-    if kind == "TRBM" and model.hidden_to_hidden is not None:
+    if kind == "TRBM" and model.initial_hidden is not None:
         for n in range(1, model.order + 1):
             h = lagged(hiddens, array(model.initial_hidden), t, n)
-            bh = bh + array(model.hidden_to_hidden)[n - 1] @ h
+            if model.hidden_to_hidden is not None:
+                bh = bh + array(model.hidden_to_hidden)[n - 1] @ h
+            if model.hidden_to_visible is not None:
+                bv = bv + array(model.hidden_to_visible)[n - 1] @ h
     return bv, bh
 
 
@@ -124,16 +127,71 @@ def rnn_output(model, frames, t):
     return array(model.readout.weight) @ h + array(model.readout.bias)
 
 
+def hidden_states(model):
+    """All states of the hidden layer, [n, hidden]."""
+    n_hidden = len(array(model.hidden_bias))
+    return np.array(list(itertools.product((0.0, 1.0), repeat=n_hidden)))
+
+
+def log_given_hidden(model, h, bv, states):
+    """log p(v = state | h) of one hidden state for every given visible state."""
+    x = bv + array(model.weight).T @ h
+    return log_independent(model, x, states)
+
+
+def log_independent(model, x, states):
+    """log p(v = state) of independent units with total input x."""
+    if is_gaussian(model):
+        sigma = np.exp(array(model.visible.log_sigma))
+        z = (states - x) / sigma
+        return (-0.5 * z**2 - np.log(sigma) - 0.5 * math.log(2 * math.pi)).sum(1)
+    p = sigmoid(x)
+    return (states * np.log(p) + (1 - states) * np.log(1 - p)).sum(1)
+
+
+def stacked_log_densities(layers, frames, t, states):
+    """log Σ_h q(h | past) p(v_t = state | h, past), q being that of the layers above."""
+    lower, *upper = layers
+    if not upper:
+        return log_densities(lower, frames, t, states)
+    past = filtered(lower, frames[:t])
+    choices = hidden_states(lower)
+    log_q = stacked_log_densities(upper, past, t, choices)
+    bv, _ = biases(lower, frames, past, t)
+    terms = [
+        q + log_given_hidden(lower, h, bv, states) for q, h in zip(log_q, choices, strict=True)
+    ]
+    return np.log(np.exp(terms).sum(0))
+
+
+def stack_sequence_probability(model, frames):
+    """M(v_1 … v_T) = Σ_h Q(h_1 … h_T) Π_t P(v_t | h_t, v_<t, h_<t) of two layers."""
+    lower, upper = model.layers
+    total = 0.0
+    for hiddens in itertools.product(hidden_states(lower), repeat=len(frames)):
+        log_p = np.log(sequence_probability(upper, np.array(hiddens)))
+        for t, v in enumerate(frames):
+            bv, _ = biases(lower, frames, hiddens, t)
+            log_p += log_given_hidden(lower, hiddens[t], bv, v[None])[0]
+        total += math.exp(log_p)
+    return total
+
+
+def sequence_probability(model, frames):
+    """P(v_1 … v_T) of what `sample` draws; a TRBM's and a stack's hiddens are summed out."""
+    if type(model).__name__ == "TRBM":
+        return trbm_sequence_probability(model, frames)
+    if type(model).__name__ == "Stack":
+        return stack_sequence_probability(model, frames)
+    return math.exp(log_prob(model, torch.from_numpy(frames)).sum())
+
+
 def log_densities(model, frames, t, states):
     """log p(v_t = state | frames before t) for every given state."""
+    if type(model).__name__ == "Stack":
+        return stacked_log_densities(list(model.layers), frames, t, states)
     if type(model).__name__ == "RNN":
-        x = rnn_output(model, frames, t)
-        if is_gaussian(model):
-            sigma = np.exp(array(model.visible.log_sigma))
-            z = (states - x) / sigma
-            return (-0.5 * z**2 - np.log(sigma) - 0.5 * math.log(2 * math.pi)).sum(1)
-        p = sigmoid(x)
-        return (states * np.log(p) + (1 - states) * np.log(1 - p)).sum(1)
+        return log_independent(model, rnn_output(model, frames, t), states)
     bv, bh = biases(model, frames, filtered(model, frames[:t]), t)
     everything, weight = support(model)
     z = frame_weights(model, bv, bh, everything).sum() * weight
@@ -154,33 +212,28 @@ def next_frame(model, frames):
     return states, np.exp(log_densities(model, frames, len(frames), states)) * weight
 
 
+def trbm_joint(model, frames, hiddens):
+    """P(v_1 … v_T, h_1 … h_T) of a TRBM with Bernoulli units (eq. 3.3)."""
+    states, p = support(model)[0], 1.0
+    for t, (v, h) in enumerate(zip(frames, hiddens, strict=True)):
+        bv, bh = biases(model, frames, hiddens, t)
+        p *= math.exp(negative_energy(model, v, h, bv, bh))
+        p /= frame_weights(model, bv, bh, states).sum()
+    return p
+
+
 def trbm_sequence_probability(model, frames):
-    """P(v_1 … v_T) of a TRBM with Bernoulli units, summed over hidden sequences (eq. 3.3)."""
-    n_hidden, states = len(array(model.hidden_bias)), support(model)[0]
-    hidden_states = [np.array(h) for h in itertools.product((0.0, 1.0), repeat=n_hidden)]
-    total = 0.0
-    for hiddens in itertools.product(hidden_states, repeat=len(frames)):
-        p = 1.0
-        for t, (v, h) in enumerate(zip(frames, hiddens, strict=True)):
-            bv, bh = biases(model, frames, hiddens, t)
-            z = frame_weights(model, bv, bh, states).sum()
-            p *= math.exp(negative_energy(model, v, h, bv, bh)) / z
-        total += p
-    return total
+    """P(v_1 … v_T) of a TRBM, summed over hidden sequences."""
+    sequences = itertools.product(hidden_states(model), repeat=len(frames))
+    return sum(trbm_joint(model, frames, hiddens) for hiddens in sequences)
 
 
 def trbm_bound(model, frames):
     """E_Q[log P(v, h)] + H(Q) with the mean-field filter as Q (eq. 3.6)."""
-    n_hidden, states = len(array(model.hidden_bias)), support(model)[0]
     p = filtered(model, frames)
     entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum()
-    hidden_states = [np.array(h) for h in itertools.product((0.0, 1.0), repeat=n_hidden)]
     expected = 0.0
-    for hiddens in itertools.product(hidden_states, repeat=len(frames)):
-        chosen = np.array(hiddens)
-        q = np.prod(np.where(chosen == 1, p, 1 - p))
-        for t, v in enumerate(frames):
-            bv, bh = biases(model, frames, hiddens, t)
-            z = frame_weights(model, bv, bh, states).sum()
-            expected += q * (negative_energy(model, v, hiddens[t], bv, bh) - math.log(z))
+    for hiddens in itertools.product(hidden_states(model), repeat=len(frames)):
+        q = np.prod(np.where(np.array(hiddens) == 1, p, 1 - p))
+        expected += q * math.log(trbm_joint(model, frames, hiddens))
     return expected + entropy

@@ -25,10 +25,17 @@ MODELS = {
     "TRBM-VV gaussian": lambda: seqebm.TRBM(4, 3, 1, "gaussian", ("hh", "vh")),
     "TRBM with hh only": lambda: seqebm.TRBM(4, 3, connections=("hh",)),
     "TRBM with vv only": lambda: seqebm.TRBM(4, 3, connections=("vv",)),
+    "TRBM with hv": lambda: seqebm.TRBM(4, 3, connections=("vh", "hv")),
     "RTRBM": lambda: seqebm.RTRBM(4, 3),
     "RTRBM gaussian with taps": lambda: seqebm.RTRBM(4, 3, order=2, visible="gaussian:learned"),
     "RNN": lambda: seqebm.RNN(nn.RNN(4, 3, batch_first=True)),
     "LSTM, two layers": lambda: seqebm.RNN(nn.LSTM(4, 3, 2, batch_first=True), "gaussian"),
+    "Stack of TRBM and RTRBM": lambda: seqebm.Stack(
+        [seqebm.TRBM(4, 5, order=2), seqebm.RTRBM(5, 3)]
+    ),
+    "Stack of RBM and RNN": lambda: seqebm.Stack(
+        [seqebm.RBM(4, 3), seqebm.RNN(nn.GRU(3, 3, batch_first=True))]
+    ),
     "GRU gaussian": lambda: seqebm.RNN(nn.GRU(4, 3, batch_first=True), "gaussian:learned"),
 }
 

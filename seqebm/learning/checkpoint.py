@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqebm.files import check_dataset, get_text, read_hdf5, set_text, write_hdf5
-from seqebm.models import RBM, RTRBM, TRBM, SequenceModel
+from seqebm.models import RBM, RTRBM, TRBM, SequenceModel, Stack
 from seqebm.models.rnn import rnn
 
 FORMAT = "seqebm-model"
@@ -106,14 +106,14 @@ def _empty_model(
     """Build the model without memory, compare its shapes with the file's, then fill it."""
     for dataset in stored.values():
         check_dataset(dataset, path)
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: settings: expected names and values, got {settings}")
-    if settings.get("layers", 1) > len(stored):  # each would be built before shapes are compared
-        raise ValueError(f"{path}: claims {settings['layers']} layers")
+    if _claimed_layers(settings) > len(stored):  # each would be built before shapes are compared
+        raise ValueError(f"{path}: claims {_claimed_layers(settings)} layers")
     with torch.device("meta"):
         model = _BUILDERS[kind](**settings)
-        if isinstance(model, RBM) and "chains" in stored:
-            model.chains = torch.empty(stored["chains"].shape[0], model.visible.size)
+        for name, part in model.named_modules():
+            chains = stored.get(f"{name}.chains".lstrip("."))
+            if isinstance(part, RBM) and chains is not None:
+                part.chains = torch.empty(chains.shape[0], part.visible.size)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(dataset.shape) for name, dataset in stored.items()}
     if expected != found:
@@ -133,10 +133,22 @@ def _tensor(dataset: Any, path: Path) -> Tensor:
     return torch.from_numpy(np.asarray(dataset[()]).copy())
 
 
+def _claimed_layers(settings: dict[str, Any]) -> int:
+    """How many layers a model of these settings has: a number, or a list for a stack."""
+    if not isinstance(settings, dict):
+        raise ValueError(f"settings: expected names and values, got {settings}")
+    layers = settings.get("layers", 1)
+    return layers if isinstance(layers, int) else sum(map(_claimed_layers, layers))
+
+
 def _steps(model: SequenceModel) -> dict[str, int]:
-    """The numbers of Gibbs steps that are set on a model after it is built."""
-    names = ("gibbs_steps", "sampling_steps")
-    return {name: getattr(model, name) for name in names if hasattr(model, name)}
+    """The numbers of Gibbs steps that are set on a model, or on its layers, after it is built."""
+    return {
+        f"{name}.{steps}".lstrip("."): getattr(part, steps)
+        for name, part in model.named_modules()
+        for steps in ("gibbs_steps", "sampling_steps")
+        if hasattr(part, steps)
+    }
 
 
 def _set_steps(model: SequenceModel, steps: dict[str, int]) -> None:
@@ -146,13 +158,26 @@ def _set_steps(model: SequenceModel, steps: dict[str, int]) -> None:
     for name, value in steps.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
-        setattr(model, name, value)
+        part, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(part), attribute, value)
+
+
+def _stack(layers: list[dict[str, Any]]) -> Stack:
+    """A stack from what its settings say of its layers."""
+    built = []
+    for layer in layers:
+        kind, settings = layer["kind"], {k: v for k, v in layer.items() if k != "kind"}
+        if kind not in _BUILDERS or kind == "Stack":
+            raise ValueError(f"unknown kind of layer {kind!r}")
+        built.append(_BUILDERS[kind](**settings))
+    return Stack(built)
 
 
 _BUILDERS: dict[str, Callable[..., SequenceModel]] = {
     "RBM": RBM,
     "RNN": rnn,
     "RTRBM": RTRBM,
+    "Stack": _stack,
     "TRBM": TRBM,
 }
 

@@ -4,6 +4,7 @@ from seqebm.models.base import SequenceModel, Stream
 from seqebm.models.rbm import RBM
 from seqebm.models.rnn import RNN
 from seqebm.models.rtrbm import RTRBM
+from seqebm.models.stack import Stack
 from seqebm.models.trbm import TRBM
 
-__all__ = ["RBM", "RNN", "RTRBM", "TRBM", "SequenceModel", "Stream"]
+__all__ = ["RBM", "RNN", "RTRBM", "TRBM", "SequenceModel", "Stack", "Stream"]

@@ -35,7 +35,6 @@ def at(context: Context, index: Any) -> Context:
 
 
 BEFORE = (slice(None), slice(None, -1))  #: the contexts before each frame
-AFTER = (slice(None), slice(1, None))  #: the contexts after each frame
 LAST = (slice(None), -1)  #: the context after the last frame
 
 
@@ -78,10 +77,28 @@ class SequenceModel(nn.Module, ABC):
     def hidden(self, contexts: Context, frames: Tensor) -> Tensor:
         """The hidden state after each of the frames that `scan` turned into `contexts`."""
 
+    def scan_given(self, state: State, frames: Tensor, hidden: Tensor) -> tuple[Context, State]:
+        """`scan` where the hidden units [batch, time, hidden] of the frames are known.
+
+        Only a memory that would have to guess them makes use of it.
+        """
+        return self.scan(state, frames)
+
     def imagine(
-        self, state: State, frame: Tensor, generator: torch.Generator | None
+        self,
+        state: State,
+        frame: Tensor,
+        generator: torch.Generator | None,
+        hidden: Tensor | None = None,
     ) -> tuple[Context, State]:
-        """Remember a frame [batch, visible] that the model itself has drawn; returns as `scan`."""
+        """Remember a frame [batch, visible] that the model itself has drawn; returns as `scan`.
+
+        Args:
+            state: before the frame.
+            frame: [batch, visible].
+            generator: source of randomness.
+            hidden: the hidden units [batch, hidden] that the frame was drawn with, if any were.
+        """
         return self.scan(state, frame.unsqueeze(1))
 
     @property
@@ -202,6 +219,8 @@ class SequenceModel(nn.Module, ABC):
         batch: int = 1,
         prefix: Tensor | None = None,
         generator: torch.Generator | None = None,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Draw sequences from the model, [batch, length, visible], frame after frame.
 
@@ -210,16 +229,46 @@ class SequenceModel(nn.Module, ABC):
             batch: number of sequences; with a prefix of one sequence, that many continuations.
             prefix: frames [batch, time, visible] to continue; they are not part of the result.
             generator: source of randomness; None is torch's default.
+            known: frames [batch, length, visible] to be drawn in part only. Each frame is drawn
+                given the frames before it and what is known of it, and not what comes later.
+            mask: bool, [batch, length, visible], True where `known` holds; goes with `known`.
 
         Raises:
-            ValueError: a length or batch below 1, or a bad prefix.
+            ValueError: a length or batch below 1, a bad prefix, or bad known frames.
+            TypeError: a mask that is not bool, or one of `known` and `mask` without the other.
         """
+        held = self._held(known, mask, (batch if prefix is None else len(prefix), length))
 
-        def step(context: Context, state: State) -> tuple[Tensor, Context, State]:
-            frame, _ = self.conditional(context).sample(generator)
-            return frame, *self.imagine(state, frame, generator)
+        def step(context: Context, state: State, t: int) -> tuple[Tensor, Context, State]:
+            return self._draw(context, state, generator, None if held is None else held[:, t])
 
         return self._generate(length, batch, prefix, step)
+
+    def _held(
+        self, known: Tensor | None, mask: Tensor | None, rows: tuple[int, int]
+    ) -> Tensor | None:
+        """The known values with NaN where the mask is False, [batch, length, visible]."""
+        if known is None and mask is None:
+            return None
+        if known is None or mask is None:
+            raise TypeError("known, mask: expected both or neither")
+        frames, _ = self._checked(_observed(known, mask), None, "known")
+        if frames.shape[:2] != rows:
+            raise ValueError(
+                f"known: expected [{rows[0]}, {rows[1]}, visible], got {[*frames.shape]}"
+            )
+        return frames.masked_fill(~mask, torch.nan)
+
+    def _draw(
+        self,
+        context: Context,
+        state: State,
+        generator: torch.Generator | None,
+        known: Tensor | None,
+    ) -> tuple[Tensor, Context, State]:
+        """A frame [batch, visible] and what `imagine` says of it."""
+        frame, _ = self.conditional(context).sample(generator, known)
+        return frame, *self.imagine(state, frame, generator)
 
     @torch.no_grad()
     def sample_means(
@@ -236,7 +285,7 @@ class SequenceModel(nn.Module, ABC):
         the conditional probabilities of the pixels that Sutskever 2013, sec. 3.11.1, shows.
         """
 
-        def step(context: Context, state: State) -> tuple[Tensor, Context, State]:
+        def step(context: Context, state: State, t: int) -> tuple[Tensor, Context, State]:
             _, mean = self.conditional(context).sample(generator)
             return mean, *self.scan(state, mean.unsqueeze(1))
 
@@ -247,16 +296,16 @@ class SequenceModel(nn.Module, ABC):
         length: int,
         batch: int,
         prefix: Tensor | None,
-        step: Callable[[Context, State], tuple[Tensor, Context, State]],
+        step: Callable[[Context, State, int], tuple[Tensor, Context, State]],
     ) -> Tensor:
-        """Draw frames by `step`, which gives a frame and what `scan` says of it."""
+        """Draw frames by `step`, which gives frame t and what `scan` says of it."""
         if length < 1 or batch < 1:
             raise ValueError(f"expected length ≥ 1 and batch ≥ 1, got {length} and {batch}")
         context, state = self._begin(batch, prefix)
         frames = []
         with gibbs.repeated(length):
-            for _ in range(length):
-                frame, contexts, state = step(context, state)
+            for t in range(length):
+                frame, contexts, state = step(context, state, t)
                 context = at(contexts, LAST)
                 frames.append(frame)
         return torch.stack(frames, dim=1)
@@ -276,36 +325,75 @@ class SequenceModel(nn.Module, ABC):
 
     @torch.no_grad()
     def denoise(
-        self, frames: Tensor, mask: Tensor | None = None, lengths: Tensor | None = None
+        self,
+        frames: Tensor,
+        mask: Tensor | None = None,
+        lengths: Tensor | None = None,
+        sweeps: int = 0,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """Reconstruct each frame from the frames up to it, [batch, time, visible].
 
         The memory filters the frames as they come; each is then reconstructed through the hidden
         units, which know both the context and the frame itself. A model without hidden units in
         its conditional (an RNN) has nothing to correct an observed value by and returns it as it
-        is. Missing values are first filled in from the context and the observed values of their
-        frame, and the memory is given the filled-in frame.
+        is. Missing values are filled in from the context and the observed values of their frame,
+        and the memory is given the filled-in frame.
+
+        With `sweeps` the filled-in values are then moved to agree with what comes after them as
+        well: each sweep runs forwards and backwards through time and takes a mean-field step on
+        log p(v_1 … v_T), v ← ½(v + E[v | all else]), whose gradient the loss gives. The result is
+        no longer causal. What a TRBM's filtered hiddens mean for later frames is not seen: they
+        are constants to the gradient.
 
         Args:
             frames: [batch, time, visible]; unobserved entries may hold anything, NaN too.
             mask: bool, [batch, time, visible], True = observed; None where all are.
             lengths: [batch] or None.
+            sweeps: how often missing values are moved; goes with a mask.
+            generator: source of randomness of the sweeps, for models whose loss draws chains.
 
         Raises:
-            ValueError: bad frames or lengths, or a mask of another shape.
+            ValueError: bad frames or lengths, a mask of another shape or under which nothing of a
+                sequence is observed, or sweeps without a mask.
             TypeError: a mask that is not bool.
         """
+        if sweeps < 0 or (sweeps and mask is None):
+            raise ValueError(f"sweeps: expected 0, or with a mask at least 0, got {sweeps}")
         if mask is not None:
             frames = _observed(frames, mask)
         frames, inside = self._checked(frames, lengths)
-        if mask is None:
-            contexts, _ = self.scan(self.initial_state(len(frames)), frames)
-            clean = self.conditional(at(contexts, BEFORE)).reconstruct(frames)
-        else:
-            stream = self.stream()
-            steps = zip(frames.unbind(1), mask.unbind(1), strict=True)
-            clean = torch.stack([stream.denoise(frame, seen) for frame, seen in steps], dim=1)
+        if mask is not None:
+            seen = mask & inside.unsqueeze(-1)
+            _check_anything_seen(seen)
+            frames = self._filled(frames, mask)
+            for _ in range(sweeps):
+                frames = torch.where(mask, frames, self._settled(frames, lengths, generator))
+        contexts, _ = self.scan(self.initial_state(len(frames)), frames)
+        clean = self.conditional(at(contexts, BEFORE)).reconstruct(frames)
+        clean = clean if mask is None else torch.where(mask, clean, frames)
         return clean * inside.unsqueeze(-1)
+
+    def _filled(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Frames with estimates, from what came before them, where the mask is False."""
+        context, state = self._begin(len(frames))
+        filled = []
+        for known in frames.masked_fill(~mask, torch.nan).split(1, dim=1):
+            filled.append(self.conditional(at(context, (slice(None), None))).fill(known))
+            contexts, state = self.scan(state, filled[-1])
+            context = at(contexts, LAST)
+        return torch.cat(filled, dim=1)
+
+    @torch.enable_grad()
+    def _settled(
+        self, frames: Tensor, lengths: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Half of the way from the frames to each value's mean given all other values."""
+        frames = frames.detach().requires_grad_()
+        count = frames[..., 0].numel() if lengths is None else int(lengths.sum())
+        log_prob = -count * self.loss(frames, lengths, generator)
+        (gradient,) = torch.autograd.grad(log_prob, frames)
+        return (frames + self.visible.mean_by_gradient(frames, gradient)).detach() / 2
 
     def stream(self) -> Stream:
         """Filter, predict and denoise a frame at a time, in memory that does not grow."""
@@ -386,9 +474,10 @@ class Stream:
         frames = self._accept(frame)
         conditional = self._model.conditional(at(self._context, (slice(None), None)))
         if mask is not None:
-            frames = conditional.fill(frames, mask.unsqueeze(1))
+            frames = conditional.fill(frames.masked_fill(~mask.unsqueeze(1), torch.nan))
         self._advance(frames)
-        return conditional.reconstruct(frames)[:, 0]
+        clean = conditional.reconstruct(frames)[:, 0]
+        return clean if mask is None else torch.where(mask, clean, frames[:, 0])
 
     def _accept(self, frame: Tensor) -> Tensor:
         """The checked frame as [batch, 1, visible]; the first frame sets the batch."""
@@ -408,6 +497,16 @@ class Stream:
         contexts, self._state = self._model.scan(self._state, frames)
         self._context = at(contexts, LAST)
         return contexts
+
+
+def _check_anything_seen(seen: Tensor) -> None:
+    """Raise where nothing of a sequence [batch, time, visible] is observed."""
+    empty = (~seen.flatten(1).any(1)).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(
+            f"mask: nothing of sequence {empty[0]} is observed; sequences that begin from nothing "
+            "are drawn by sample"
+        )
 
 
 def _observed(frames: Tensor, mask: Tensor) -> Tensor:

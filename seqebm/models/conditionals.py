@@ -7,8 +7,8 @@ one from its context, then asks it for losses, log-probabilities, means, samples
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,12 +35,23 @@ class Conditional(ABC):
         """E[v], [*rows, visible]."""
 
     @abstractmethod
-    def sample(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """A sample and the mean of the last distribution it came from, [*rows, visible] each."""
+    def sample(
+        self, generator: torch.Generator | None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A sample and the mean of the last distribution it came from, [*rows, visible] each.
+
+        Args:
+            generator: source of randomness.
+            known: values that units are held at, NaN where they are free, [*rows, visible].
+        """
 
     @abstractmethod
-    def fill(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """The frames with estimates in place of the entries that `mask` marks as unobserved."""
+    def with_state_axis(self) -> Conditional:
+        """The same distributions with rows [*rows, 1], ready to meet a list of frames."""
+
+    @abstractmethod
+    def fill(self, known: Tensor) -> Tensor:
+        """The known values with estimates where they are NaN, [*rows, visible]."""
 
     @abstractmethod
     def reconstruct(self, frames: Tensor) -> Tensor:
@@ -76,13 +87,19 @@ class Factorial(Conditional):
         _only(method, ("auto", "exact"))
         return self.units.mean(self.x)
 
-    def sample(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def sample(
+        self, generator: torch.Generator | None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         check_generator(generator, self.x.device)
         mean = self.units.mean(self.x)
-        return self.units.sample_into(torch.empty_like(mean), mean, generator), mean
+        drawn = self.units.sample_into(torch.empty_like(mean), mean, generator)
+        return gibbs.overlaid(drawn, known), gibbs.overlaid(mean, known)
 
-    def fill(self, frames: Tensor, mask: Tensor) -> Tensor:
-        return torch.where(mask, frames, self.units.mean(self.x))
+    def with_state_axis(self) -> Factorial:
+        return Factorial(self.units, self.x.unsqueeze(-2))
+
+    def fill(self, known: Tensor) -> Tensor:
+        return gibbs.overlaid(self.units.mean(self.x), known)
 
     def reconstruct(self, frames: Tensor) -> Tensor:
         # no hidden units through which the entries of one frame could correct each other
@@ -155,16 +172,130 @@ class RBMConditional(Conditional):
             mean += last
         return mean / GIBBS_AVERAGE
 
-    def sample(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def sample(
+        self, generator: torch.Generator | None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         start = self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
-        return gibbs.chain(self.rbm, start, self.sampling_steps, generator)
+        return gibbs.chain(self.rbm, start, self.sampling_steps, generator, known=known)
 
-    def fill(self, frames: Tensor, mask: Tensor) -> Tensor:
-        clamped = torch.where(mask, frames, torch.nan)
-        return gibbs.mean_field(self.rbm, self.begin(), MEAN_FIELD_STEPS, clamped)
+    def with_state_axis(self) -> RBMConditional:
+        return replace(
+            self,
+            rbm=likelihood.with_state_axis(self.rbm),
+            begin=lambda: self.begin().unsqueeze(-2),
+        )
+
+    def fill(self, known: Tensor) -> Tensor:
+        return gibbs.mean_field(self.rbm, self.begin(), MEAN_FIELD_STEPS, known)
 
     def reconstruct(self, frames: Tensor) -> Tensor:
         return self.rbm.visible_mean(self.rbm.hidden_mean(frames))
+
+
+@dataclass(frozen=True)
+class Stacked(Conditional):
+    """p(v) = Σ_h p(v|h) q(h): `upper` draws the hidden units of `lower` (Sutskever 2013, 2.7.1).
+
+    Args:
+        lower: gives p(v|h), and p(h|v) to come up from v by.
+        upper: q, over as many units as `lower` has hidden ones.
+    """
+
+    lower: RBMConditional
+    upper: Conditional
+
+    def given(self, h: Tensor) -> Factorial:
+        """p(v|h) for hidden states [*rows, hidden]."""
+        rbm = self.lower.rbm
+        return Factorial(rbm.visible, rbm.visible_drive(h) + rbm.visible_bias)
+
+    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The sum of the layers' own losses: greedy learning, in which no layer serves another."""
+        hidden = self.lower.rbm.hidden_mean(frames).detach()
+        return self.lower.loss(frames, generator) + self.upper.loss(hidden, generator)
+
+    def log_prob(self, frames: Tensor, method: str) -> Tensor:
+        """By exact enumeration of h."""
+        _only(method, ("auto", "exact"))
+        q = self.upper.with_state_axis()
+        below = self.with_state_axis()
+        frames = frames.unsqueeze(-2)
+        blocks = [
+            (q.log_prob(h, method) + below.given(h).log_prob(frames, "exact")).logsumexp(-1)
+            for h in self._hidden_states()
+        ]
+        return torch.stack(blocks).logsumexp(0)
+
+    def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
+        _only(method, ("auto", *self._means()))
+        if method == "auto":
+            small = len(self.lower.rbm.weight) <= EXACT_MEAN
+            method = "exact" if small else "mean_field"
+        return self._means()[method](generator)
+
+    def _means(self) -> dict[str, Callable[[torch.Generator | None], Tensor]]:
+        """The ways to find E[v], by name."""
+        return {
+            "exact": lambda _: self._exact_mean(),
+            "mean_field": lambda _: self.given(self.upper.mean("auto", None)).mean("exact", None),
+            "gibbs": self._average_of_samples,
+        }
+
+    def _exact_mean(self) -> Tensor:
+        q, below = self.upper.with_state_axis(), self.with_state_axis()
+        parts = [
+            q.log_prob(h, "exact").exp().unsqueeze(-2) @ below.given(h).mean("exact", None)
+            for h in self._hidden_states()
+        ]
+        return torch.stack(parts).sum(0).squeeze(-2)
+
+    def _average_of_samples(self, generator: torch.Generator | None) -> Tensor:
+        means = [self.sample(generator)[1] for _ in range(GIBBS_AVERAGE)]
+        return torch.stack(means).mean(0)
+
+    def _hidden_states(self) -> Iterator[Tensor]:
+        """Blocks of all states of h, [states, hidden]."""
+        rbm = self.lower.rbm
+        numbers = rbm.rows.numel() * max(rbm.weight.shape)
+        return likelihood.state_blocks(len(rbm.weight), numbers, rbm.weight)
+
+    def sample(
+        self, generator: torch.Generator | None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """From the top down. With known values the hidden units are those of the filled frame.
+
+        Then the free units alone are drawn, from p(v | ĥ): an approximation, for p(h | known) of a
+        stack is intractable.
+        """
+        if known is None:
+            return sample_layers(self, generator)[0]
+        hidden = self.upper.reconstruct(self.lower.rbm.hidden_mean(self.fill(known)))
+        return self.given(hidden).sample(generator, known)
+
+    def with_state_axis(self) -> Stacked:
+        return Stacked(self.lower.with_state_axis(), self.upper.with_state_axis())
+
+    def fill(self, known: Tensor) -> Tensor:
+        """Up and down through all layers, again and again, beginning with what they expect."""
+        frames = gibbs.overlaid(self.mean("mean_field", None), known)
+        for _ in range(MEAN_FIELD_STEPS):
+            frames = gibbs.overlaid(self.reconstruct(frames), known)
+        return frames
+
+    def reconstruct(self, frames: Tensor) -> Tensor:
+        """Up to the top layer and down again (Sutskever 2013, sec. 3.3)."""
+        hidden = self.upper.reconstruct(self.lower.rbm.hidden_mean(frames))
+        return self.given(hidden).mean("exact", None)
+
+
+def sample_layers(
+    conditional: Conditional, generator: torch.Generator | None
+) -> list[tuple[Tensor, Tensor]]:
+    """What `sample` gives for every layer, drawn from the top down; the frame comes first."""
+    if not isinstance(conditional, Stacked):
+        return [conditional.sample(generator)]
+    above = sample_layers(conditional.upper, generator)
+    return [conditional.given(above[0][0]).sample(generator), *above]
 
 
 EXACT_MEAN = 10  #: units of the smaller layer up to which a mean is found by enumeration

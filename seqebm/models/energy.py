@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from seqebm.models.base import BEFORE, Context, SequenceModel, at
 from seqebm.models.conditionals import RBMConditional
 from seqebm.rbm import RBMEnergy
-from seqebm.units import Units, make_units
+from seqebm.units import Bernoulli, Units, make_units
 
 INITIAL_STD = 0.005  # Sutskever 2013, sec. 3.11.3
 
@@ -83,6 +83,12 @@ class EnergyModel(SequenceModel):
     def hidden(self, contexts: Context, frames: Tensor) -> Tensor:
         """E[h_t | v_t, context_{t−1}]: eq. 3.5 for a TRBM, eq. 3.20 for an RTRBM."""
         return self.rbm(at(contexts, BEFORE)).hidden_mean(frames)
+
+
+def check_exchangeable(visible: Units) -> None:
+    """Raise where visible units are not of the kind that hidden units are."""
+    if type(visible) is not Bernoulli:
+        raise ValueError(f"visible: expected Bernoulli units, got {visible.spec}")
 
 
 def small_parameter(*shape: int) -> nn.Parameter:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqebm import gibbs
-from seqebm.models.energy import EnergyModel
+from seqebm.models.energy import EnergyModel, check_exchangeable
 from seqebm.units import Units
 
 
@@ -71,6 +71,22 @@ class RBM(EnergyModel):
     @property
     def _static(self):  # type: ignore[no-untyped-def]
         return self.rbm(self.weight.new_empty(0))
+
+    def transposed(self) -> RBM:
+        """The same distribution with the layers exchanged (Sutskever 2013, sec. 2.7.1).
+
+        Raises:
+            ValueError: visible units that are not Bernoulli, as hidden units are.
+        """
+        check_exchangeable(self.visible)
+        other = RBM(len(self.weight), self.visible.size).to(self.weight)
+        pairs = {
+            "weight": self.weight.t(),
+            "visible_bias": self.hidden_bias,
+            "hidden_bias": self.visible_bias,
+        }
+        other.load_state_dict(pairs)
+        return other
 
     def start_chains(self, count: int, generator: torch.Generator | None = None) -> None:
         """Let `loss` use `count` persistent chains, which begin with samples of the model."""

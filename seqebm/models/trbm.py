@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from seqebm.cells import delay, stacked, taps
-from seqebm.models.energy import small_parameter
+from seqebm.models.base import LAST, at
+from seqebm.models.energy import check_exchangeable, small_parameter
 from seqebm.models.temporal import Context, Past, TemporalModel
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Units
 
 CONNECTIONS = ("hh", "vh", "vv")
+KINDS = (*CONNECTIONS, "hv")  #: of connection there can be
+EXCHANGED = {"hh": "vv", "vv": "hh", "vh": "hv", "hv": "vh"}  #: what each is to the other layer
 
 
 class TRBM(TemporalModel):
@@ -33,9 +36,12 @@ class TRBM(TemporalModel):
         visible: "bernoulli", "gaussian", "gaussian:learned", or a `Units` object.
         connections: which taps there are: "hh" W′, "vh" W_n, "vv" A_n. Sutskever's TRBM-HH has no
             "hh", his TRBM-VH no "vh", his TRBM-VV no "vv". A tap left out has the parameter None.
+            There can also be "hv", by which earlier hidden units drive B_v, as he suggests below
+            eq. 3.2.
 
     Attributes:
         hidden_to_hidden: W′_n, [order, hidden, hidden].
+        hidden_to_visible: the taps "hv", [order, visible, hidden].
         initial_hidden: what stands for the hiddens before the first frame, newest first,
             [order, hidden].
 
@@ -57,21 +63,55 @@ class TRBM(TemporalModel):
     ) -> None:
         if order < 1:
             raise ValueError(f"order: expected at least 1, got {order}")
-        unknown = sorted(set(connections) - set(CONNECTIONS))
+        unknown = sorted(set(connections) - set(KINDS))
         if unknown or isinstance(connections, str) or not connections:
-            raise ValueError(f"connections: expected some of {CONNECTIONS}, got {connections!r}")
-        kept = [name for name in CONNECTIONS if name in connections]
+            raise ValueError(f"connections: expected some of {KINDS}, got {connections!r}")
+        kept = [name for name in KINDS if name in connections]
         super().__init__(
             n_visible, n_hidden, order, visible, "vh" in kept, "vv" in kept, connections=kept
         )
-        hh = "hh" in kept
+        hh, hv = "hh" in kept, "hv" in kept
         self.hidden_to_hidden = small_parameter(order, n_hidden, n_hidden) if hh else None
-        self.initial_hidden = small_parameter(order, n_hidden) if hh else None
+        self.initial_hidden = small_parameter(order, n_hidden) if hh or hv else None
+        self.hidden_to_visible = small_parameter(order, n_visible, n_hidden) if hv else None
+
+    def transposed(self) -> TRBM:
+        """The same distribution with the layers exchanged: Q(h, u) = P(v = u, h).
+
+        What the hidden units of this model do is what the visible units of the other one do, so it
+        is where a second layer begins that is to lose nothing (Sutskever 2013, sec. 3.4). Taps
+        from visible to hidden units become taps "hv".
+
+        Raises:
+            ValueError: visible units that are not Bernoulli, as hidden units are.
+
+        Example:
+            >>> TRBM(9, 5, connections=("hh", "vh")).transposed().settings["connections"]
+            ['vv', 'hv']
+        """
+        check_exchangeable(self.visible)
+        n_hidden, n_visible = self.weight.shape
+        kept = [EXCHANGED[name] for name in self.settings["connections"]]
+        other = TRBM(n_hidden, n_visible, self.order, connections=kept).to(self.weight)
+        pairs = {
+            "weight": self.weight.t(),
+            "visible_bias": self.hidden_bias,
+            "hidden_bias": self.visible_bias,
+            "hidden_to_hidden": self.visible_to_visible,
+            "visible_to_visible": self.hidden_to_hidden,
+            "hidden_to_visible": self.visible_to_hidden,
+            "visible_to_hidden": self.hidden_to_visible,
+            "initial_hidden": self.initial_visible,
+            "initial_visible": self.initial_hidden,
+        }
+        other.load_state_dict({name: value for name, value in pairs.items() if value is not None})
+        return other
 
     @torch.no_grad()
     def _filtered(self, hidden: Tensor, drive: Tensor) -> Tensor:
         """p_1 … p_T, [batch, time, hidden], from the hidden window before the first frame."""
-        assert self.hidden_to_hidden is not None
+        if self.hidden_to_hidden is None:
+            return drive.sigmoid()
         weight = stacked(self.hidden_to_hidden).t()  # once, and not for every frame
         means = []
         for frame in drive.unbind(1):
@@ -89,6 +129,13 @@ class TRBM(TemporalModel):
             return bias
         return bias + taps(hidden, self.hidden_to_hidden)
 
+    def biases(self, context: Context) -> tuple[Tensor, Tensor]:
+        """B_v and B_h."""
+        visible_bias, hidden_bias = super().biases(context)
+        if self.hidden_to_visible is not None:
+            visible_bias = visible_bias + taps(context.hidden, self.hidden_to_visible)
+        return visible_bias, hidden_bias
+
     def begin(self, context: Context, rbm: RBMEnergy) -> Tensor:
         """The last hidden means, or those that the last frame calls for: begin where it was."""
         if context.hidden is not None:
@@ -96,18 +143,31 @@ class TRBM(TemporalModel):
         assert context.visible is not None  # there is at least one kind of connection
         return rbm.hidden_mean(context.visible[..., 0, :])
 
-    def imagine(
-        self, state: Past, frame: Tensor, generator: torch.Generator | None
-    ) -> tuple[Context, Past]:
-        """Remember a drawn frame with hiddens drawn from P(h_t | v_t, …) (Alg. 1, line 3)."""
-        contexts, after = self.scan(state, frame.unsqueeze(1))
+    def scan_given(self, state: Past, frames: Tensor, hidden: Tensor) -> tuple[Context, Past]:
+        """Remember these hidden units [batch, time, hidden] in the place of the filtered means."""
+        contexts, after = self.scan(state, frames)
         if contexts.hidden is None:
             return contexts, after
-        hidden = contexts.hidden.clone()
-        newest = hidden[:, -1, 0]
-        units = Bernoulli(newest.shape[-1])
-        hidden[:, -1, 0] = units.sample_into(torch.empty_like(newest), newest, generator)
-        return contexts._replace(hidden=hidden), after._replace(hidden=hidden[:, -1])
+        windows = delay(state.hidden, hidden)
+        return contexts._replace(hidden=windows), after._replace(hidden=at(windows, LAST))
+
+    def imagine(
+        self,
+        state: Past,
+        frame: Tensor,
+        generator: torch.Generator | None,
+        hidden: Tensor | None = None,
+    ) -> tuple[Context, Past]:
+        """Remember a drawn frame with hiddens drawn from P(h_t | v_t, …) (Alg. 1, line 3)."""
+        frames = frame.unsqueeze(1)
+        if hidden is None:
+            contexts, after = self.scan(state, frames)
+            if contexts.hidden is None:
+                return contexts, after
+            newest = contexts.hidden[:, -1, 0]
+            units = Bernoulli(newest.shape[-1])
+            hidden = units.sample_into(torch.empty_like(newest), newest, generator)
+        return self.scan_given(state, frames, hidden.unsqueeze(1))
 
     @torch.no_grad()
     def sample_like_rtrbm(
@@ -123,7 +183,7 @@ class TRBM(TemporalModel):
         the TRBM with the RTRBM; what it draws is not a sample of the TRBM.
         """
 
-        def step(context: Context, state: Past) -> tuple[Tensor, Context, Past]:
+        def step(context: Context, state: Past, t: int) -> tuple[Tensor, Context, Past]:
             frame, _ = self.conditional(context).sample(generator)
             return frame, *self.scan(state, frame.unsqueeze(1))
 

@@ -27,9 +27,9 @@ def shapes(model):
     """The shape of every attribute of a model that may be a parameter."""
     names = (
         "weight visible_bias hidden_bias hidden_to_hidden visible_to_hidden visible_to_visible "
-        "initial_hidden initial_visible"
+        "initial_hidden initial_visible hidden_to_visible"
     )
-    found = {name: getattr(model, name) for name in names.split()}
+    found = {name: getattr(model, name) for name in names.split() if hasattr(model, name)}
     return {name: None if value is None else tuple(value.shape) for name, value in found.items()}
 
 
@@ -53,21 +53,23 @@ def test_rbm_parameters():
     assert rbm.chains is None
 
 
-SUBSETS = [subset for n in (1, 2, 3) for subset in itertools.combinations(("hh", "vh", "vv"), n)]
+KINDS = ("hh", "vh", "vv", "hv")
+SUBSETS = [subset for n in (1, 2, 3, 4) for subset in itertools.combinations(KINDS, n)]
 
 
 @pytest.mark.parametrize("connections", SUBSETS)
 @pytest.mark.parametrize("order", [1, 3])
 def test_trbm_parameters(order, connections):
     model = seqebm.TRBM(4, 3, order=order, connections=connections)
-    hh, vh, vv = (name in connections for name in ("hh", "vh", "vv"))
+    hh, vh, vv, hv = (name in connections for name in KINDS)
     assert model.order == order
     assert shapes(model) == {
         **STATIC,
         "hidden_to_hidden": (order, 3, 3) if hh else None,
         "visible_to_hidden": (order, 3, 4) if vh else None,
         "visible_to_visible": (order, 4, 4) if vv else None,
-        "initial_hidden": (order, 3) if hh else None,
+        "hidden_to_visible": (order, 4, 3) if hv else None,
+        "initial_hidden": (order, 3) if hh or hv else None,
         "initial_visible": (order, 4) if vh or vv else None,
     }
     known = {name for name, shape in shapes(model).items() if shape}
@@ -180,8 +182,8 @@ def test_a_generator_is_the_only_source_of_randomness(any_model):
 
 
 def test_settings_build_a_model_of_the_same_shape(any_model):
-    if isinstance(any_model, seqebm.RNN):
-        return  # an RNN is built from a cell; its settings are tested with its files
+    if isinstance(any_model, seqebm.RNN | seqebm.Stack):
+        return  # built from other modules; their settings are tested with their files
     again = type(any_model)(**any_model.settings)
     assert again.settings == any_model.settings
     for (name, a), (_, b) in zip(
@@ -215,7 +217,7 @@ def test_orders_out_of_range_are_refused():
         seqebm.RTRBM(4, 3, order=-1)
 
 
-@pytest.mark.parametrize("connections", [(), ("hv",), ("hh", "xx"), "hh"])
+@pytest.mark.parametrize("connections", [(), ("vx",), ("hh", "xx"), "hh"])
 def test_unknown_connections_are_refused(connections):
     with pytest.raises(ValueError, match="connections: expected some of"):
         seqebm.TRBM(4, 3, connections=connections)
@@ -392,7 +394,7 @@ def test_the_loss_expects_the_frames_given_another_past(any_model):
 
 def test_the_chains_run_given_another_past(any_model, monkeypatch):
     """The difference of free energies under the machines that the other past calls for."""
-    if isinstance(any_model, (seqebm.RNN, seqebm.RBM)):
+    if isinstance(any_model, seqebm.RNN | seqebm.RBM | seqebm.Stack):
         return
     clean, noisy, ends = (frames(seed=seed) for seed in (1, 2, 3))
     monkeypatch.setattr(gibbs, "chain", lambda *_: (ends, ends))
@@ -445,6 +447,99 @@ def test_unobserved_values_may_be_anything(any_model):
     assert torch.equal(any_model.denoise(dirty, mask), expected)
     with pytest.raises(ValueError, match="frames: "):
         any_model.denoise(dirty, torch.ones_like(mask))
+
+
+def test_a_sequence_of_which_nothing_is_observed(any_model):
+    mask = torch.ones(2, 5, 4, dtype=torch.bool)
+    mask[1] = False
+    with pytest.raises(ValueError, match="mask: nothing of sequence 1 is observed"):
+        any_model.denoise(frames(), mask)
+    mask[1, 4] = True  # in the padding
+    with pytest.raises(ValueError, match="mask: nothing of sequence 1 is observed"):
+        any_model.denoise(frames(), mask, torch.tensor([5, 4]))
+    assert bool(any_model.denoise(frames(), mask).isfinite().all())
+
+
+@pytest.mark.parametrize(("sweeps", "masked"), [(-1, True), (1, False)])
+def test_bad_numbers_of_sweeps(any_model, sweeps, masked):
+    mask = torch.ones(2, 5, 4, dtype=torch.bool) if masked else None
+    with pytest.raises(ValueError, match="sweeps: expected 0, or with a mask at least 0"):
+        any_model.denoise(frames(), mask, sweeps=sweeps)
+
+
+# --- sweeps back and forth -----------------------------------------------------------------------
+
+
+def test_a_sweep_is_half_a_mean_field_step_on_the_log_likelihood():
+    """An RNN's loss is exact; a missing value appears in its frame and in all later contexts."""
+    model = seqebm.RNN(nn.GRU(4, 3, batch_first=True)).double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5, generator=generator())
+    v, mask = frames().double(), frames(seed=2) > 0.3
+    filled = model.denoise(v, mask).requires_grad_()
+    (gradient,) = torch.autograd.grad(model.log_prob(filled).sum(), filled)
+    expected = torch.where(mask, v, (filled + gradient.sigmoid()) / 2)
+    torch.testing.assert_close(model.denoise(v, mask, sweeps=1), expected.detach())
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+def test_sweeps_see_the_future(visible):
+    """Units that keep their value: what is missing first is known from what comes later."""
+    model = seqebm.TRBM(4, 3, visible=visible, connections=("vv",))
+    with torch.no_grad():
+        model.visible_to_visible[0] = torch.eye(4) * (1 if visible == "gaussian" else 8)
+        model.visible_bias.fill_(0 if visible == "gaussian" else -4)
+        model.initial_visible.fill_(0.5)
+    v = torch.tensor([1.0, 0.0, 1.0, 0.0]).expand(1, 6, 4)
+    mask = torch.ones(1, 6, 4, dtype=torch.bool)
+    mask[0, 0] = False
+    errors = [
+        (model.denoise(v, mask, sweeps=n, generator=generator()) - v)[0, 0].abs().mean()
+        for n in (0, 2, 20)
+    ]
+    assert errors[0] > 0.4  # forwards, nothing is known yet
+    assert errors[1] < 0.35
+    if visible == "gaussian":  # what lies half way between 0.5 and the next frame, exactly
+        assert abs(errors[2] - 0.25) < 0.01
+    else:  # mean field: the exact error is 0.02
+        assert errors[2] < 0.3
+
+
+def test_sweeps_repeat_with_their_generator(any_model):
+    v, mask = frames(), frames(seed=2) > 0.3
+    a, b = (any_model.denoise(v, mask, sweeps=2, generator=generator()) for _ in range(2))
+    assert torch.equal(a, b)
+    assert all(p.grad is None for p in any_model.parameters())
+
+
+# --- sampling with known values --------------------------------------------------------------
+
+
+def test_samples_keep_what_is_known(any_model):
+    known, mask = frames(2, 6).round(), frames(2, 6, seed=2) > 0.5
+    dirty = torch.where(mask, known, NAN)
+    drawn = any_model.sample(6, batch=2, known=dirty, mask=mask, generator=generator())
+    assert torch.equal(drawn[mask], known[mask])
+    assert bool(drawn.isfinite().all())
+    again = any_model.sample(6, known=dirty, mask=mask, prefix=frames(2), generator=generator())
+    assert torch.equal(again[mask], known[mask])
+
+
+@pytest.mark.parametrize(
+    ("known", "mask", "error", "match"),
+    [
+        (frames(2, 6), None, TypeError, "known, mask: expected both or neither"),
+        (None, frames(2, 6) > 0, TypeError, "known, mask: expected both or neither"),
+        (frames(2, 5), frames(2, 5) > 0, ValueError, r"known: expected \[2, 6, visible\], got"),
+        (frames(1, 6), frames(1, 6) > 0, ValueError, r"known: expected \[2, 6, visible\], got"),
+        (frames(2, 6), frames(2, 5) > 0, ValueError, "mask: expected the shape"),
+        (frames(2, 6), frames(2, 6), TypeError, "mask: expected a bool tensor"),
+        (frames(2, 6) * NAN, frames(2, 6) >= 0, ValueError, "known: "),
+    ],
+)
+def test_bad_known_values(any_model, known, mask, error, match):
+    with pytest.raises(error, match=match):
+        any_model.sample(6, batch=2, known=known, mask=mask)
 
 
 # --- bad sampling ----------------------------------------------------------------------------
