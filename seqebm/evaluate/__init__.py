@@ -1,14 +1,25 @@
-"""Prediction error on held-out sequences, beside simple yardsticks.
+"""Prediction error and quality of denoising on held-out sequences, beside simple yardsticks.
 
 A *predictor* is any callable `(frames, lengths) -> predictions`, both `[batch, time, visible]`,
 whose entry t never uses frame t or later: the `predict` of every model, and the yardsticks here
 (mean frame, copy the last frame, linear extrapolation, ridge autoregression). Several published
 errors are worse than these yardsticks, so put them beside every model.
 
+A *denoiser* is any callable `noisy -> estimates`, both `[batch, time, visible]`, whose entry t uses
+frame t and earlier ones: the `denoise` of every model, and temporal medians, linear regressions and
+Kalman filters here.
+
 Ragged batches come with `lengths`, an integer tensor `[batch]`. Padding never counts: it is
 replaced by zeros before anybody sees it.
 """
 
+from seqebm.evaluate.denoisers import (
+    Denoiser,
+    KalmanDenoiser,
+    LinearDenoiser,
+    TemporalMedian,
+    denoisers,
+)
 from seqebm.evaluate.errors import (
     Continuation,
     Score,
@@ -18,10 +29,10 @@ from seqebm.evaluate.errors import (
     prediction_errors,
     to_json,
 )
+from seqebm.evaluate.quality import Quality, QualityScore, VideoQuality, quality_table
+from seqebm.evaluate.ridge import PENALTIES, LinearFit
 from seqebm.evaluate.yardsticks import (
-    PENALTIES,
     LinearExtrapolation,
-    LinearFit,
     MeanFrame,
     Predictor,
     RidgeAutoregression,
@@ -32,17 +43,26 @@ from seqebm.evaluate.yardsticks import (
 __all__ = [
     "PENALTIES",
     "Continuation",
+    "Denoiser",
+    "KalmanDenoiser",
+    "LinearDenoiser",
     "LinearExtrapolation",
     "LinearFit",
     "MeanFrame",
     "Predictor",
+    "Quality",
+    "QualityScore",
     "RidgeAutoregression",
     "Score",
+    "TemporalMedian",
+    "VideoQuality",
     "copy_last",
+    "denoisers",
     "format_table",
     "free_run_errors",
     "next_frame_table",
     "prediction_errors",
+    "quality_table",
     "to_json",
     "yardsticks",
 ]

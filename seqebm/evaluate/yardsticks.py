@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,16 @@ from seqebm.evaluate.inputs import (
     real,
     training_blocks,
 )
+from seqebm.evaluate.ridge import (
+    LinearFit,
+    apply_fits,
+    check_penalty,
+    choose_penalty,
+    fit_ridge,
+    last_tenth,
+)
 
 Predictor: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
-
-PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 
 def copy_last(frames: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -110,24 +116,6 @@ class MeanFrame:
         return self.frame.to(frames).expand_as(frames)
 
 
-class LinearFit(NamedTuple):
-    """An affine map from the last frames to the next one.
-
-    Attributes:
-        taps: `[order, visible, visible]`; index 0 is lag 1, rows are outputs.
-        bias: `[visible]`.
-        penalty: the ridge penalty of the fit, relative to the mean diagonal of its Gram matrix.
-
-    Example:
-        >>> LinearFit(torch.zeros(0, 3, 3), torch.ones(3), penalty=0.0).bias.tolist()
-        [1.0, 1.0, 1.0]
-    """
-
-    taps: Tensor
-    bias: Tensor
-    penalty: float
-
-
 @dataclass(frozen=True, eq=False)
 class RidgeAutoregression:
     """Predict by a linear autoregression: v_t = b + A_1 v_{t-1} + … + A_k v_{t-k}.
@@ -175,27 +163,23 @@ class RidgeAutoregression:
         """
         lengths = check_sequences(frames, lengths)
         _check_order(order, int(lengths.max()))
-        _check_penalty(penalty)
+        check_penalty(penalty)
         mean = MeanFrame.fit(frames, lengths).frame
         totals = _window_moments(frames, lengths, order, mean)
         if penalty is None:
-            held = _window_moments(*_last_tenth(frames, lengths, order), order, mean)
-            penalties = [_choose_penalty(*pair) for pair in zip(totals, held, strict=True)]
+            held = _window_moments(*last_tenth(frames, lengths, 1 + order), order, mean)
+            penalties = [choose_penalty(*pair) for pair in zip(totals, held, strict=True)]
         else:
             penalties = [penalty] * order
         fits = [LinearFit(mean.new_zeros(0, len(mean), len(mean)), mean, 0.0)]
         for total, chosen in zip(totals, penalties, strict=True):
-            fits.append(_solve(_normal_equations(total), chosen).uncentred(mean))
+            fits.append(fit_ridge(total, chosen, mean, mean))
         return cls(tuple(fits))
 
     def __call__(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Predict `[batch, time, visible]`; a ValueError if the width is not the fitted one."""
         check_frames(frames, width=len(self.fits[0].bias))
-        time, order = frames.shape[1], len(self.fits) - 1
-        lower = self.fits[: min(order, time)]
-        early = [_apply(fit, frames, k, k + 1) for k, fit in enumerate(lower)]
-        late = [_apply(self.fits[-1], frames, order, time)] if time > order else []
-        return torch.cat(early + late, 1)
+        return apply_fits(self.fits, frames, delay=1)
 
 
 def yardsticks(frames: Tensor, lengths: Tensor | None = None) -> dict[str, Predictor]:
@@ -240,13 +224,6 @@ def _extrapolation_for(frames: Tensor, lengths: Tensor) -> LinearExtrapolation:
     return LinearExtrapolation(0, 1)
 
 
-def _apply(fit: LinearFit, frames: Tensor, start: int, stop: int) -> Tensor:
-    """The fit's predictions of frames start, …, stop - 1."""
-    bias = fit.bias.to(frames).expand(len(frames), stop - start, -1)
-    lagged = (frames[:, start - n : stop - n] for n in range(1, len(fit.taps) + 1))
-    return sum((F.linear(v, tap) for v, tap in zip(lagged, fit.taps.to(frames), strict=True)), bias)
-
-
 # ------------------------------------------------- normal equations of the ridge autoregression
 
 
@@ -285,33 +262,6 @@ def _block_toeplitz(products: Tensor) -> Tensor:
     return torch.cat([torch.cat(row, 1) for row in rows])
 
 
-class _NormalEquations(NamedTuple):
-    """Centred second moments of inputs x (the predecessors) and targets y."""
-
-    windows: Tensor  # how many
-    x_mean: Tensor  # [order * visible]
-    y_mean: Tensor  # [visible]
-    xx: Tensor
-    xy: Tensor
-    yy: Tensor  # summed over the targets
-    rounding: Tensor  # how wrong eigenvalues of xx may be
-
-
-class _Solution(NamedTuple):
-    """y ≈ y_mean + (x - x_mean) weight."""
-
-    weight: Tensor  # [order * visible, visible]
-    x_mean: Tensor
-    y_mean: Tensor
-    penalty: float
-
-    def uncentred(self, centre: Tensor) -> LinearFit:
-        """The same map between frames from which `centre` was not taken away."""
-        taps = self.weight.unflatten(0, (-1, len(centre))).transpose(1, 2)
-        bias = centre + self.y_mean - self.x_mean @ self.weight - taps.sum(0) @ centre
-        return LinearFit(taps, bias, self.penalty)
-
-
 def _with_ones(frames: Tensor, lengths: Tensor, centre: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Blocks of x_t (see `_window_moments`), `[batch, time, visible + 1]`."""
     for block, some in training_blocks(frames, lengths):
@@ -339,73 +289,9 @@ def _last_frames(x: Tensor, lengths: Tensor, count: int) -> Tensor:
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
 
 
-def _normal_equations(moments: Tensor) -> _NormalEquations:
-    count = moments[0, -1, 0, -1]
-    mean = moments[:, :-1, 0, -1] / count
-    second = moments[:, :-1, :, :-1]
-    y_mean, x_mean = mean[0], mean[1:].flatten()
-    gram = second[1:, :, 1:].flatten(2).flatten(0, 1)
-    return _NormalEquations(
-        count,
-        x_mean,
-        y_mean,
-        xx=gram - count * x_mean.outer(x_mean),
-        xy=second[1:, :, 0].flatten(0, 1) - count * x_mean.outer(y_mean),
-        yy=(second[0, :, 0].diagonal() - count * y_mean**2).sum(),
-        rounding=gram.trace() * torch.finfo(gram.dtype).eps + torch.finfo(gram.dtype).tiny,
-    )
-
-
-def _solve(equations: _NormalEquations, penalty: float) -> _Solution:
-    """Ridge regression; rounding is added to the diagonal so that it stays positive definite."""
-    from scipy.linalg import cho_factor, cho_solve
-
-    gram = equations.xx.clone()
-    diagonal = gram.diagonal()
-    diagonal += penalty * diagonal.mean() + equations.rounding
-    factor = cho_factor(gram.numpy(), overwrite_a=True, check_finite=False)
-    weight = torch.from_numpy(cho_solve(factor, equations.xy.numpy(), check_finite=False))
-    return _Solution(weight, equations.x_mean, equations.y_mean, penalty)
-
-
-def _choose_penalty(total: Tensor, held: Tensor) -> float:
-    """The penalty whose fit on total - held has the smallest squared error on held."""
-    training, test = _normal_equations(total - held), _normal_equations(held)
-    errors = [_squared_error(_solve(training, penalty), test) for penalty in PENALTIES]
-    return PENALTIES[errors.index(min(errors))]
-
-
-def _squared_error(fit: _Solution, data: _NormalEquations) -> float:
-    """Σ|y - prediction|², from the moments of the data alone."""
-    offset = data.y_mean - fit.y_mean - (data.x_mean - fit.x_mean) @ fit.weight
-    explained = (fit.weight * (2 * data.xy - data.xx @ fit.weight)).sum()
-    return float(data.yy - explained + data.windows * offset @ offset)
-
-
-def _last_tenth(frames: Tensor, lengths: Tensor, order: int) -> tuple[Tensor, Tensor]:
-    """The last tenth of the sequences longer than order, or of the frames of the only one."""
-    usable = (lengths > order).nonzero().flatten()
-    if len(usable) > 1:
-        chosen = usable[-max(1, len(usable) // 10) :]
-        return frames[chosen], lengths[chosen]
-    length = int(lengths[usable])
-    kept = max(order + 1, length // 10)
-    if kept == length:
-        raise ValueError(
-            f"penalty: expected a number, got None: with one sequence longer than order={order}, "
-            f"of {length} frames, there is nothing to choose it on"
-        )
-    return frames[usable, length - kept : length], torch.full_like(usable, kept)
-
-
 def _check_order(order: int, longest: int) -> None:
     check_count("order", order)
     if order >= longest:
         raise ValueError(
             f"order: expected less than the {longest} frames of the longest sequence, got {order}"
         )
-
-
-def _check_penalty(penalty: float | None) -> None:
-    if penalty is not None and not 0 <= penalty < math.inf:
-        raise ValueError(f"penalty: expected a finite number of at least 0, got {penalty}")
