@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from seqebm.checks import usable_device
 from seqebm.data import BallVideos, Sequences, bouncing_balls
-from seqebm.data.noise import salt_and_pepper
-from seqebm.learning.fit import Corruption, Data, History, fit, minibatches
-from seqebm.learning.schedules import Schedule, constant, linear, piecewise
-from seqebm.models import RBM, RTRBM, TRBM, SequenceModel
+from seqebm.learning.fit import Data, minibatches
+from seqebm.learning.schedules import Schedule, constant, piecewise
+from seqebm.models import RBM, RTRBM, TRBM, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
 from seqebm.models.rnn import rnn
 
 TEST_SEED = 20_000  # of generated test videos; those for training come from seed sequences
-MEAN_BATCHES = 16  # whose mean frame a model starts at
 OPTIMIZERS = ("adam", "sgd")
 RANGES = {
     "steps": (1, 10**12),
@@ -38,7 +34,8 @@ RANGES = {
     "resolution": (1, 10**4),
     "length": (2, 10**6),
 }
-MODELS = ("rbm", "trbm", "rtrbm", "rnn", "lstm", "gru")
+LAYERS = ("rbm", "trbm", "rtrbm", "rnn", "lstm", "gru")
+MODELS = (*LAYERS, "stack")
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,10 @@ class Recipe:
         connections: taps that a TRBM has, of hh, vh, vv.
         visible: kind of the visible units.
         held_at_zero: names of parameters that stay zero, separated by commas.
+        layers: of a stack, from the bottom to the top: kinds of model with their numbers of hidden
+            units. All are trained alike, one after the other.
+        from_below: whether each upper layer of a stack begins as the layer below it with the layers
+            of units exchanged (`TRBM.transposed`), so that at first it changes nothing.
         steps: updates.
         batch: sequences an update.
         seed: decides initial values, data order and chains.
@@ -79,6 +80,8 @@ class Recipe:
     connections: str = "hh,vh,vv"
     visible: str = "bernoulli"
     held_at_zero: str = ""
+    layers: str = "trbm:200,trbm:200"
+    from_below: bool = False
     steps: int = 10_000
     batch: int = 4
     seed: int = 1
@@ -106,7 +109,8 @@ class Recipe:
             raise ValueError(
                 f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}"
             )
-        _gibbs_schedule(self.gibbs_steps)
+        gibbs_schedule(self.gibbs_steps)
+        _listed_layers(self.layers)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -201,6 +205,8 @@ def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
     Raises:
         ValueError: settings that the model cannot have.
     """
+    if recipe.model == "stack":
+        return _build_stack(recipe, n_visible)
     hidden, visible = recipe.hidden, recipe.visible
     order = {} if recipe.order is None else {"order": recipe.order}
     if recipe.model == "rbm":
@@ -215,6 +221,50 @@ def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
     if isinstance(model, EnergyModel):
         model.bf16 = recipe.bf16
     return _hold_at_zero(model, recipe.held_at_zero)
+
+
+def _build_stack(recipe: Recipe, n_visible: int) -> Stack:
+    """The untrained layers that a recipe lists, on top of each other."""
+    layers: list[SequenceModel] = []
+    for kind, hidden in _listed_layers(recipe.layers):
+        own = replace(recipe, model=kind, hidden=hidden)
+        if not layers:
+            layers.append(build_model(own, n_visible))
+        elif recipe.from_below:
+            layers.append(exchanged(layers[-1]))
+        else:
+            size = layers[-1].settings["n_hidden"]
+            layers.append(build_model(replace(own, visible="bernoulli"), size))
+        if layers[-1].settings["n_hidden"] != hidden:
+            raise ValueError(
+                f"from_below: layer {len(layers)} must have {layers[-1].settings['n_hidden']} "
+                f"hidden units, as many as the layer below has visible ones, got {hidden}"
+            )
+    return Stack(layers)
+
+
+def exchanged(layer: SequenceModel) -> TRBM | RBM:
+    """The layer with its units exchanged, as the layer above it begins.
+
+    Raises:
+        ValueError: a layer of a kind that has no such form.
+    """
+    if not isinstance(layer, TRBM | RBM):
+        raise ValueError(f"from_below: no layer begins as an exchanged {type(layer).__name__}")
+    return layer.transposed()
+
+
+def _listed_layers(text: str) -> list[tuple[str, int]]:
+    """Kinds and numbers of hidden units that "trbm:200,rtrbm:400" stands for."""
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        listed = [(kind, int(hidden)) for kind, hidden in pairs]
+    except ValueError:
+        raise ValueError(f"layers: expected KIND:HIDDEN,KIND:HIDDEN …, got {text!r}") from None
+    unknown = [kind for kind, _ in listed if kind not in LAYERS]
+    if unknown:
+        raise ValueError(f"layers: expected some of {', '.join(LAYERS)}, got {unknown[0]!r}")
+    return listed
 
 
 def _hold_at_zero(model: SequenceModel, names: str) -> SequenceModel:
@@ -255,80 +305,7 @@ def held_out_videos(recipe: Recipe, count: int) -> Tensor:
     )
 
 
-def train(
-    recipe: Recipe,
-    sequences: Sequences | None = None,
-    device: str | torch.device = "cpu",
-    **options: Any,
-) -> tuple[SequenceModel, History]:
-    """Build and train the model of a recipe.
-
-    Args:
-        recipe: what to train.
-        sequences: the training data; None generates bouncing balls as the recipe says.
-        device: where the model is trained.
-        options: passed to `fit`: checkpoint, resume, evaluate, evaluate_every, progress.
-
-    Returns:
-        The model and its history.
-
-    Raises:
-        ValueError: settings that do not go together, or a device that cannot be used.
-    """
-    device = usable_device(device)
-    n_visible = recipe.resolution**2 if sequences is None else sequences.n_visible
-    with torch.random.fork_rng(devices=[]):  # initial values without touching the global state
-        torch.manual_seed(recipe.seed)
-        model = build_model(recipe, n_visible).to(device)
-    data = make_data(recipe, sequences)
-    generator = torch.Generator(device).manual_seed(recipe.seed)
-    checkpoint = options.get("checkpoint")
-    begun = options.get("resume") and checkpoint is not None and Path(checkpoint).exists()
-    if recipe.start_at_mean and not begun:
-        model.start_at(mean_frame(data).to(device))
-    if recipe.pretrain and not begun:
-        pretrain_weight(model, data, recipe.pretrain, generator)
-    history = fit(
-        model,
-        data,
-        steps=recipe.steps,
-        optimizer=make_optimizer(model, recipe),
-        schedules=make_schedules(model, recipe),
-        clip=recipe.clip or None,
-        average=recipe.average or None,
-        corrupt=make_corruption(recipe),
-        generator=generator,
-        **options,
-    )
-    return model, history
-
-
-def make_corruption(recipe: Recipe) -> Corruption | None:
-    """The noise of a recipe."""
-    if not recipe.noise:
-        return None
-    if recipe.visible != "bernoulli":
-        raise ValueError(f"noise: expected 0, for {recipe.visible} units have no salt and pepper")
-    return lambda frames, generator: salt_and_pepper(frames, recipe.noise, generator)
-
-
-def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser of a recipe."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
-    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, fused=True)
-
-
-def make_schedules(model: SequenceModel, recipe: Recipe) -> dict[str, Schedule]:
-    """The schedules of a recipe: the learning rate, and k for models that have it."""
-    schedules = {"lr": linear(recipe.lr, recipe.lr_end, recipe.steps)}
-    if hasattr(model, "gibbs_steps"):
-        schedules["gibbs_steps"] = _gibbs_schedule(recipe.gibbs_steps)
-    return schedules
-
-
-def _gibbs_schedule(text: str) -> Schedule:
+def gibbs_schedule(text: str) -> Schedule:
     """The schedule that "25" or "0:10,1000:25" stands for."""
     try:
         if ":" not in text:
@@ -339,40 +316,3 @@ def _gibbs_schedule(text: str) -> Schedule:
         raise ValueError(
             f"gibbs_steps: expected a number or pairs such as 0:10,1000:25, got {text!r}"
         ) from None
-
-
-def mean_frame(data: Data) -> Tensor:
-    """The mean of the frames of the first batches, [visible]."""
-    total, count = torch.zeros(()), 0
-    for step in range(MEAN_BATCHES):
-        batch = data(step)
-        frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
-        if lengths is not None:
-            frames = frames[torch.arange(frames.shape[1]) < lengths.unsqueeze(1)]
-        total = total + frames.reshape(-1, frames.shape[-1]).sum(0)
-        count += frames.numel() // frames.shape[-1]
-    return total / count
-
-
-def pretrain_weight(
-    model: SequenceModel, data: Data, steps: int, generator: torch.Generator
-) -> None:
-    """Give W some updates of static CD-5, as if frames were drawn anew (Sutskever 2013, 3.11.3).
-
-    Learning rate 0.01 and momentum 0.9; the other parameters of the model are left as they were.
-
-    Raises:
-        ValueError: the model has no RBM to train.
-    """
-    if not isinstance(model, EnergyModel):
-        raise ValueError(f"pretrain: a {type(model).__name__} has no RBM weights to pre-train")
-    with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced
-        rbm = RBM(model.visible.size, len(model.weight), model.visible)
-    rbm.to(model.weight.device)
-    rbm.weight = model.weight
-    torch.nn.init.zeros_(rbm.visible_bias)
-    torch.nn.init.zeros_(rbm.hidden_bias)
-    rbm.gibbs_steps = 5
-    static = [rbm.weight, rbm.visible_bias, rbm.hidden_bias]
-    optimizer = torch.optim.SGD(static, lr=0.01, momentum=0.9)
-    fit(rbm, data, steps=steps, optimizer=optimizer, generator=generator, progress=False)

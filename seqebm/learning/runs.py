@@ -15,7 +15,8 @@ from seqebm.files import atomic_path
 from seqebm.learning import parallel
 from seqebm.learning.checkpoint import RUN_FILE, StrPath, load
 from seqebm.learning.fit import History
-from seqebm.learning.recipes import Recipe, build_model, train
+from seqebm.learning.recipes import Recipe, build_model
+from seqebm.learning.training import layer_file, train
 from seqebm.models import SequenceModel
 
 RECIPE_FILE = "recipe.json"
@@ -126,7 +127,8 @@ def _prepare(folder: Path, description: Description, resume: bool) -> None:
         ValueError: a folder in use, or a run with another recipe.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / RUN_FILE).exists():  # before the first checkpoint nothing is lost
+    first = RUN_FILE if description.recipe.model != "stack" else layer_file(folder / RUN_FILE, 1)
+    if not (folder / first).exists():  # before the first checkpoint nothing is lost
         with atomic_path(folder / RECIPE_FILE) as temporary:
             temporary.write_text(json.dumps(asdict(description), indent=2) + "\n")
     elif not resume:
@@ -146,6 +148,8 @@ def open_run(folder: StrPath) -> Run:
     """
     folder = Path(folder)
     found = _read_description(folder)
+    if found.recipe.model == "stack" and not (folder / RUN_FILE).exists():
+        raise FileNotFoundError(f"{folder}: its layers are not all trained yet; resume the run")
     model = load(folder)
     with torch.device("meta"):
         expected = build_model(found.recipe, math.prod(found.format.shape))

@@ -72,6 +72,11 @@ class Stack(SequenceModel):
     def _models(self) -> list[SequenceModel]:
         return [cast(SequenceModel, layer) for layer in self.layers]
 
+    @property
+    def top(self) -> SequenceModel:
+        """The uppermost layer."""
+        return self._models[-1]
+
     def below(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """What the uppermost layer models: the filtered means of the layer below it.
 

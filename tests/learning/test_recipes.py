@@ -7,20 +7,25 @@ from torch import nn
 import seqebm
 from seqebm.data import Sequence, Sequences
 from seqebm.learning import load_training
-from seqebm.learning.recipes import (
-    MODELS,
-    Recipe,
-    build_model,
-    make_data,
+from seqebm.learning.recipes import MODELS, Recipe, build_model, make_data, make_recipe
+from seqebm.learning.training import (
     make_optimizer,
-    make_recipe,
     make_schedules,
     mean_frame,
     pretrain_weight,
     train,
 )
 
-TINY = Recipe(hidden=3, steps=3, batch=2, gibbs_steps="2", balls=1, resolution=4, length=4)
+TINY = Recipe(
+    hidden=3,
+    layers="trbm:3,rtrbm:3",
+    steps=3,
+    batch=2,
+    gibbs_steps="2",
+    balls=1,
+    resolution=4,
+    length=4,
+)
 ENERGY = ("rbm", "trbm", "rtrbm")
 
 
@@ -118,7 +123,12 @@ def test_values_of_a_wrong_type_are_refused(key, text):
 @pytest.mark.parametrize("visible", ["bernoulli", "gaussian:learned"])
 def test_every_model_is_built(model, visible):
     built = build_model(tiny(model, visible=visible), 4)
-    kinds = {"rbm": seqebm.RBM, "trbm": seqebm.TRBM, "rtrbm": seqebm.RTRBM}
+    kinds = {
+        "rbm": seqebm.RBM,
+        "trbm": seqebm.TRBM,
+        "rtrbm": seqebm.RTRBM,
+        "stack": seqebm.Stack,
+    }
     assert type(built) is kinds.get(model, seqebm.RNN)
     assert built.visible.spec == visible
     assert built.filter(torch.zeros(1, 2, 4)).shape == (1, 2, 3)
@@ -296,7 +306,7 @@ def test_pretraining_takes_its_randomness_from_the_generator():
 def test_every_model_trains_on_balls(model):
     trained, history = train(tiny(model))
     assert trained.visible.size == 16
-    assert [record["step"] for record in history] == [3]
+    assert [record["step"] for record in history] == [3] * (2 if model == "stack" else 1)
     start, _ = train(tiny(model, steps=1, lr=0.0))
     assert not equal(trained, start)
     assert trained.sample(2).shape == (1, 2, 16)

@@ -7,7 +7,7 @@ import torch
 
 import seqebm
 from seqebm.data import Sequence, Sequences
-from seqebm.learning import load_training, recipes, runs
+from seqebm.learning import load_training, runs, training
 from seqebm.learning.recipes import MODELS, Recipe
 from seqebm.learning.runs import FrameFormat, frame_format, open_run, start
 
@@ -56,7 +56,7 @@ def test_a_run_is_what_its_folder_says(model, tmp_path):
     assert opened.data == "balls"
     assert opened.format == FrameFormat((6, 6), 25.0, "grey level")
     assert equal(opened.model, trained)
-    assert equal(trained, recipes.train(recipe)[0])
+    assert equal(trained, training.train(recipe)[0])
 
 
 def test_a_run_on_given_sequences(tmp_path):
@@ -67,7 +67,7 @@ def test_a_run_on_given_sequences(tmp_path):
     assert opened.data == "some/data.h5"
     assert opened.format == FrameFormat((2, 3), 12.5, "ink")
     assert equal(opened.model, trained)
-    assert equal(trained, recipes.train(recipe, videos())[0])
+    assert equal(trained, training.train(recipe, videos())[0])
 
 
 def test_the_format_of_the_frames():
@@ -194,7 +194,7 @@ def test_a_stopped_run_can_be_opened_from_its_first_checkpoint_on(tmp_path):
         start(tmp_path / "run", TINY, "balls", None, evaluate=killed_at(2))
     assert load_training(tmp_path / "run")[1]["step"] == 2
     assert equal(
-        open_run(tmp_path / "run").model, recipes.train(replace(TINY, lr_end=5e-4, steps=2))[0]
+        open_run(tmp_path / "run").model, training.train(replace(TINY, lr_end=5e-4, steps=2))[0]
     )
 
 
