@@ -26,7 +26,7 @@ Sweeps = Callable[
     [RBMEnergy, Tensor, int, "torch.Generator | None"], tuple[Tensor, Tensor]
 ]  #: machines, states to begin with, their number and a source of randomness: see `plain_sweeps`
 
-_compiler = {"works": True}  # until it fails once
+_failed: set[str] = set()  # kinds of sweep that could not be compiled on this machine
 
 
 def plain_sweeps(
@@ -56,10 +56,11 @@ def plain_sweeps(
 def fast_sweeps(rbm: RBMEnergy, v: Tensor) -> Sweeps | None:
     """What is fastest for these states once it is compiled; None where nothing compiles."""
     entries = len(v) * max(rbm.weight.shape)
-    if not _compiler["works"] or entries > COUNTERS or v.dtype not in DTYPES:
+    if entries > COUNTERS or v.dtype not in DTYPES:
         return None
     binary = type(rbm.visible) is Bernoulli and v.dtype == torch.float32
-    return fused_sweeps if v.is_cuda and binary else compiled_sweeps
+    fastest = [fused_sweeps, compiled_sweeps] if v.is_cuda and binary else [compiled_sweeps]
+    return next((sweeps for sweeps in fastest if sweeps.__name__ not in _failed), None)
 
 
 def _or_plain(sweeps: Sweeps) -> Sweeps:
@@ -74,7 +75,7 @@ def _or_plain(sweeps: Sweeps) -> Sweeps:
         except (RuntimeError, OSError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             warnings.warn(f"Gibbs chains are not compiled on this machine: {reason}", stacklevel=4)
-            _compiler["works"] = False
+            _failed.add(sweeps.__name__)
             return plain_sweeps(rbm, v, steps, generator)
 
     return run
