@@ -1,8 +1,9 @@
 """Destroy some pixels of a video and let a trained model reconstruct them as the video plays.
 
-    python sampling/denoise.py run/ videos.h5 denoised.mp4
+    python sampling/denoise.py run/ video.mp4 denoised.mp4
 
-Videos may be in any file that `seqebm.data.load_sequences` reads; the first one is used.
+The video may be of any length, for only one frame of it is in memory. `open_frames` also reads gifs
+and folders of images that way, and takes the first sequence of any other data file.
 """
 
 import sys
@@ -10,13 +11,16 @@ import sys
 import torch
 
 from seqebm import scenes, video
-from seqebm.data import load_sequences
+from seqebm.data import open_frames
 from seqebm.data.noise import salt_and_pepper
 from seqebm.learning.runs import open_run
 
 folder, data, out = sys.argv[1:]
 run = open_run(folder)
-clean = load_sequences(data)[0]
-noisy = salt_and_pepper(clean.frames, 0.15, torch.Generator().manual_seed(1))
-shown = scenes.denoising(run.model, noisy, run.format.shape, clean.frames)
-video.save(out, shown, clean.frame_rate)
+shape, stream = run.format.shape, run.model.stream()
+generator = torch.Generator().manual_seed(1)
+with open_frames(data, shape) as frames, video.Writer(out, frames.frame_rate) as writer:
+    for clean in frames:
+        noisy = salt_and_pepper(clean, 0.15, generator).unsqueeze(0)  # a batch of one
+        denoised = stream.denoise(noisy)
+        writer.write(scenes.comparison(noisy, denoised, shape, clean.unsqueeze(0)))

@@ -61,7 +61,17 @@ def denoising(
     model: SequenceModel, noisy: Tensor, shape: Shape, clean: Tensor | None = None
 ) -> Pictures:
     """A noisy video [time, visible] beside its reconstruction and, if given, the clean video."""
-    panels = {"noisy": noisy, "denoised": model.denoise(noisy[None])[0]}
+    return comparison(noisy, model.denoise(noisy[None])[0], shape, clean)
+
+
+def comparison(
+    noisy: Tensor, denoised: Tensor, shape: Shape, clean: Tensor | None = None
+) -> Pictures:
+    """Noisy frames [time, visible] beside denoised and, if given, clean ones.
+
+    A video can be shown piece by piece: frames look the same whatever they come with.
+    """
+    panels = {"noisy": noisy, "denoised": denoised}
     if clean is not None:
         panels["clean"] = clean
     return video.side_by_side({k: video.pictures(v, shape) for k, v in panels.items()})

@@ -3,25 +3,30 @@
 A picture maker (:func:`pictures`, :func:`error_pictures`, :func:`receptive_fields`,
 :func:`weight_matrix`) turns numbers into uint8 pictures `[time, height, width]` (grey) or
 `[time, height, width, 3]` (RGB). A layout (:func:`side_by_side`, :func:`grid`, :func:`strip`) turns
-pictures into one larger picture, and :func:`save` writes the result. A still is a video of one
-frame, so everything can be put beside everything else.
+pictures into one larger picture. :func:`save` writes the result, :class:`Writer` a part at a time.
+A still is a video of one frame, so everything can be put beside everything else.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import lru_cache
 from itertools import accumulate, zip_longest
 from numbers import Integral
 from pathlib import Path
+from subprocess import PIPE
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from seqebm import ffmpeg
+from seqebm.ffmpeg import Ffmpeg
 from seqebm.files import atomic_path
 
 Pictures: TypeAlias = npt.NDArray[np.uint8]
@@ -275,28 +280,113 @@ def save(path: str | os.PathLike[str], pictures: Pictures, frame_rate: float = 2
     if write is None:
         known = ", ".join(sorted(_WRITERS))
         raise ValueError(f"path must end in one of {known}, got {os.fspath(path)!r}")
-    if not 0.1 <= frame_rate <= 1000:
-        raise ValueError(f"frame_rate must be from 0.1 to 1000 frames per second, got {frame_rate}")
+    _check_rate(frame_rate)
     _check_levels("pictures", pictures)
     with atomic_path(path) as temporary:
         write(temporary, pictures, frame_rate)
 
 
-def _write_mp4(path: Path, pictures: Pictures, frame_rate: float) -> None:
-    """Pipe the pictures through the ffmpeg binary that imageio-ffmpeg carries."""
-    from imageio_ffmpeg import get_ffmpeg_exe
+class Writer:
+    """Writes an mp4 of any length as its pictures come, in memory that does not grow.
 
-    _check_video("pictures", pictures)
-    height, width = pictures.shape[1:3]
-    pixels = "gray" if pictures.ndim == 3 else "rgb24"
-    source = f"-f rawvideo -pix_fmt {pixels} -s {width}x{height} -framerate {frame_rate} -i pipe:0"
-    even = f"-vf pad=ceil(iw/2)*2:ceil(ih/2)*2:color=0x{BACKGROUND * 0x010101:06x}"
-    target = "-c:v libx264 -preset slow -crf 23 -pix_fmt yuv420p -movflags +faststart -f mp4"
-    options = f"-y -v error {source} {even} {target}".split()
-    command = [get_ffmpeg_exe(), *options, f"file:{path}"]
-    done = subprocess.run(command, input=pictures.tobytes(), capture_output=True, check=False)
-    if done.returncode:
-        raise OSError(f"ffmpeg: {done.stderr.decode(errors='replace').strip()}")
+    The file grows in place, in fragments that can each be played: a player shows what there is,
+    whenever and however the program ends, while :func:`save` writes all of a file or nothing. When
+    the block ends, by an error too, the file holds every picture that was written. If the program
+    is killed without a chance to end the block, ffmpeg completes the file a moment later; if ffmpeg
+    is killed as well, the last few seconds are missing.
+
+    Args:
+        path: the file to write, which ends in .mp4. It is made, or emptied, by the first `write`.
+        frame_rate: frames per second, from 0.1 to 1000.
+
+    Raises:
+        ValueError: another extension, or a frame rate out of range.
+
+    Example:
+        >>> import tempfile
+        >>> frames = torch.rand(10, 900)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Writer(Path(folder) / "noise.mp4") as writer:
+        ...         for frame in frames:
+        ...             writer.write(pictures(frame[None], (30, 30)))
+    """
+
+    # a key frame a second, at usual rates, and each of them with what follows on the disk at once
+    _layout = "-g 25 -movflags frag_keyframe+empty_moov+default_base_moof -flush_packets 1"
+
+    def __init__(self, path: str | os.PathLike[str], frame_rate: float = 25.0) -> None:
+        if Path(path).suffix.lower() != ".mp4":
+            raise ValueError(f"path must end in .mp4, got {os.fspath(path)!r}")
+        _check_rate(frame_rate)
+        self._path, self._frame_rate = Path(path), frame_rate
+        self._size: tuple[int, ...] = ()  # of the first picture, once there is one
+        self._ffmpeg: Ffmpeg | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def write(self, pictures: Pictures) -> None:
+        """Append pictures.
+
+        Args:
+            pictures: uint8 `[time, height, width]` or `[time, height, width, 3]`, all of one size.
+
+        Raises:
+            ValueError: pictures that are empty, or of another shape than the first ones.
+            TypeError: pictures that are not uint8 arrays.
+            OSError: a file that cannot be written; the message names it.
+        """
+        _check_levels("pictures", pictures)
+        _check_video("pictures", pictures)
+        size = self._size = self._size or pictures.shape[1:]
+        if pictures.shape[1:] != size:
+            raise ValueError(f"pictures must all be {list(size)}, got {list(pictures.shape[1:])}")
+        if self._ffmpeg is None:
+            self._ffmpeg = self._opened.enter_context(self._encoder())
+        try:
+            self._ffmpeg.stdin.write(np.ascontiguousarray(pictures).data)
+            self._ffmpeg.stdin.flush()
+        except BrokenPipeError:
+            self._complete(self._ffmpeg)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        with self._opened:
+            if self._ffmpeg is not None and kind is None:
+                self._complete(self._ffmpeg)
+            elif self._ffmpeg is not None:  # of two errors, the block's is the one to know about
+                with suppress(OSError):
+                    self._complete(self._ffmpeg)
+
+    def _encoder(self) -> AbstractContextManager[Ffmpeg]:
+        height, width = self._size[:2]
+        source = f"-f rawvideo -pix_fmt {'gray' if len(self._size) == 2 else 'rgb24'}"
+        source += f" -s {width}x{height} -framerate {self._frame_rate} -i pipe:0"
+        even = f"-vf pad=ceil(iw/2)*2:ceil(ih/2)*2:color=0x{BACKGROUND * 0x010101:06x}"
+        target = f"-c:v libx264 -preset slow -crf 23 -pix_fmt yuv420p {self._layout} -f mp4"
+        options = f"-y {source} {even} {target}".split()
+        return ffmpeg.running(*options, f"file:{self._path}", stdin=PIPE)
+
+    def _complete(self, encoder: Ffmpeg) -> None:
+        """Let ffmpeg write the end of the file; raise what it says if it cannot."""
+        with suppress(BrokenPipeError):
+            encoder.stdin.close()
+        done, said = encoder.end()
+        if not done:
+            raise OSError(f"{self._path}: ffmpeg: {said or 'it gave no reason'}")
+
+
+class _WholeWriter(Writer):
+    """Writes an mp4 that can be played only once it is complete, and then from any place."""
+
+    _layout = "-movflags +faststart"
+
+
+def _write_mp4(path: Path, pictures: Pictures, frame_rate: float) -> None:
+    with _WholeWriter(path, frame_rate) as writer:
+        writer.write(pictures)
 
 
 def _write_gif(path: Path, pictures: Pictures, frame_rate: float) -> None:
@@ -370,6 +460,7 @@ def _signed_greys(images: npt.NDArray[np.float64], zoom: int) -> Pictures:
     return _zoomed((127.5 + 127.5 * images / _scale(images)).round(), zoom)
 
 
+@lru_cache
 def _caption(text: str) -> Pictures:
     """One line of text on the background, `[1, height, width]`; nothing for no text."""
     from PIL import Image, ImageDraw, ImageFont
@@ -410,6 +501,11 @@ def _starts(sizes: Sequence[int], gap: int) -> Iterator[int]:
 def _check_natural(name: str, value: int) -> None:
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+
+
+def _check_rate(frame_rate: float) -> None:
+    if not 0.1 <= frame_rate <= 1000:
+        raise ValueError(f"frame_rate must be from 0.1 to 1000 frames per second, got {frame_rate}")
 
 
 def _check_levels(name: str, pictures: Pictures) -> None:

@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,16 +10,19 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import seqebm
-from seqebm import cli, video
+from seqebm import cli, scenes, video
 from seqebm.data import Sequence, Sequences, bouncing_balls, load_sequences, read_video
 from seqebm.data import save_sequences as save_data
-from seqebm.learning import load_training, recipes, runs
+from seqebm.data.noise import MASKS, NOISES
+from seqebm.evaluate import Quality
+from seqebm.learning import load_training, runs, training
 from seqebm.learning.recipes import MODELS, ball_videos, held_out_videos, make_recipe
 
 SIDE, LENGTH = 10, 13
@@ -219,7 +223,7 @@ def files():
 # --- help ------------------------------------------------------------------------------------
 
 
-GROUPS = ("data", "data balls", "data video")
+GROUPS = ("data", "data balls", "data video", "data noise")
 PLAIN = ("train", "evaluate", "sample", "denoise", "render", "demo")
 
 
@@ -238,6 +242,9 @@ def test_the_help_lists_all_commands_and_models(done):
         assert f"\n  {name} " in text
     text = " ".join(done("train --help").split())
     assert f"MODEL ({', '.join(MODELS)})" in text
+    text = " ".join(done("data noise --help").split())
+    for known in (NOISES, MASKS):
+        assert " or ".join(", ".join(known).rsplit(", ", 1)) in text
 
 
 def test_the_version(done):
@@ -301,6 +308,45 @@ def test_data_video_makes_frames_of_30_by_30(done):
     assert one.frames.shape == (LENGTH, 900)
 
 
+@pytest.mark.parametrize("kind", NOISES)
+def test_data_noise_of_every_kind(kind, done):
+    line = f"data noise data.h5 --kind {kind} --strength 0.3 --seed 4 --out new.h5"
+    assert done(line) == f"new.h5: 8 videos, {8 * LENGTH} frames\n"
+    random = generator(4)
+    for found, one in zip(load_sequences("new.h5"), ball_sequences(), strict=True):
+        expected = NOISES[kind](one.frames, 0.3, random, (SIDE, SIDE))
+        assert torch.equal(found.frames, expected)
+        assert not torch.equal(found.frames, one.frames)
+        for key in ("name", "frame_rate", "unit", "shape", "split"):
+            assert getattr(found, key) == getattr(one, key)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_data_noise_with_missing_pixels(kind, done):
+    done(f"data noise ragged.h5 --missing {kind} --share 0.5 --out new.h5 --mask-out mask.h5")
+    random = generator()
+    triples = zip(*map(load_sequences, ("ragged.h5", "new.h5", "mask.h5")), strict=True)
+    for one, found, mask in triples:
+        expected = MASKS[kind](one.frames, 0.5, random, (SIDE, SIDE))
+        assert torch.equal(mask.frames, expected.float())
+        assert torch.equal(found.frames, one.frames * mask.frames)
+        assert (found.scale, mask.scale, mask.name) == (one.scale, 1, one.name)
+        assert not mask.offset.any()
+
+
+def test_data_noise_of_a_video_as_a_video(done):
+    frames = videos(1, seed=3)[0]
+    line = f"--kind gaussian --missing boxes --resolution {SIDE} --out new.mp4 --mask-out mask.mp4"
+    assert done(f"data noise clip.mp4 {line}") == f"new.mp4: 1 videos, {LENGTH} frames\n"
+    random = generator()
+    expected = NOISES["gaussian"](read_video("clip.mp4", SIDE).frames, 0.1, random, (SIDE, SIDE))
+    mask = MASKS["boxes"](frames, 0.1, random, (SIDE, SIDE))
+    assert torch.equal(read_video("mask.mp4", SIDE).frames > 0.5, mask)
+    found = read_video("new.mp4", SIDE)
+    assert found.frame_rate == 20
+    assert float((found.frames - expected * mask).abs().mean()) < 0.01
+
+
 # --- train -----------------------------------------------------------------------------------
 
 
@@ -308,9 +354,10 @@ def test_data_video_makes_frames_of_30_by_30(done):
 def test_every_model_trains_as_in_the_library(model, done):
     text = done(f"train {model} --data balls --out new TINY")
     recipe = make_recipe(model, None, KEYS)
-    expected, _ = recipes.train(recipe)
+    expected, _ = training.train(recipe)
     assert equal(parameters("new"), expected.state_dict())
-    assert load_training("new")[1]["step"] == 3
+    if model != "stack":  # whose layers have each a file of their own while they are trained
+        assert load_training("new")[1]["step"] == 3
     count = sum(p.numel() for p in expected.parameters())
     assert f"new: {type(expected).__name__} with {count} parameters, 3 steps" in text
 
@@ -362,7 +409,7 @@ def test_real_numbers_are_for_gaussian_units(done):
 def test_only_the_training_split_is_trained_on(done):
     text = done("train rtrbm --data data.h5 --out new TINY")
     recipe = make_recipe("rtrbm", None, KEYS)
-    expected, _ = recipes.train(recipe, ball_sequences()[:5])
+    expected, _ = training.train(recipe, ball_sequences()[:5])
     assert equal(parameters("new"), expected.state_dict())
     assert "held-out" in text
 
@@ -386,7 +433,7 @@ def test_sequences_that_are_held_out_are_never_trained_on(done, monkeypatch):
 
 def test_without_marked_splits_everything_is_trained_on(done):
     text = done("train rtrbm --data ragged.h5 --out new TINY")
-    expected, _ = recipes.train(make_recipe("rtrbm", None, KEYS), ragged_sequences())
+    expected, _ = training.train(make_recipe("rtrbm", None, KEYS), ragged_sequences())
     assert equal(parameters("new"), expected.state_dict())
     assert "held-out" not in text
 
@@ -415,18 +462,18 @@ def test_a_run_is_not_overwritten(done, refused):
 def test_an_interrupted_run_is_resumed_bit_for_bit(settings, command, done, monkeypatch):
     line = f"train rtrbm --data balls TINY --set steps=6 {settings}"
     done(f"{line} --out whole")
-    original, calls = cli._next_frame_error, itertools.count()
+    original, calls = cli.learning._next_frame_error, itertools.count()
 
     def interrupting(model, held_out):
         if next(calls) == 3:
             raise KeyboardInterrupt
         return original(model, held_out)
 
-    monkeypatch.setattr(cli, "_next_frame_error", interrupting)
+    monkeypatch.setattr(cli.learning, "_next_frame_error", interrupting)
     code, _, err = command(f"{line} --out new")
     assert (code, err.strip()) == (130, "seqebm: interrupted")
     assert load_training("new")[1]["step"] == 3
-    monkeypatch.setattr(cli, "_next_frame_error", original)
+    monkeypatch.setattr(cli.learning, "_next_frame_error", original)
     done(f"{line} --out new --resume")
     assert load_training("new")[1]["step"] == 6
     assert equal(parameters("new"), parameters("whole"))
@@ -722,15 +769,166 @@ def test_images_are_scaled_to_the_frames_of_the_run(done):
     assert torch.allclose(load_sequences("new.h5")[0].frames, expected, atol=0.02)
 
 
+@pytest.fixture
+def written(monkeypatch):
+    """The pictures that are written to videos piece by piece, by file name, before they are."""
+    pieces = {}
+    write = video.Writer.write
+
+    def record(self, pictures):
+        pieces.setdefault(self._path.name, []).append(pictures)
+        write(self, pictures)
+
+    monkeypatch.setattr(video.Writer, "write", record)
+    return pieces
+
+
+def large_gif(path):
+    shown = video.pictures(videos(1, seed=3)[0], (SIDE, SIDE), zoom=4)
+    video.save(path, shown, frame_rate=20.0)
+
+
+def image_folder(path):
+    path.mkdir()
+    for t, picture in enumerate(video.pictures(videos(1, seed=3)[0], (SIDE, SIDE), zoom=2)):
+        video.save(path / f"{t}.png", picture)
+
+
 @pytest.mark.parametrize(
-    ("source", "rate"), [("clip.mp4", 20), ("data.h5", 20), ("ragged.h5", 12.5)]
+    ("source", "rate"),
+    [("clip.mp4", 20), ("data.h5", 20), ("ragged.h5", 12.5), ("clip.gif", 20), ("images", 25)],
 )
-def test_a_denoised_video_is_beside_the_noisy_one(source, rate, done):
-    done(f"denoise run --data {source} --out new.mp4")
+def test_a_video_is_denoised_as_the_library_does_it(source, rate, done, written):
+    large_gif(Path("clip.gif"))
+    image_folder(Path("images"))
+    assert done(f"denoise run --data {source} --out new.mp4") == "new.mp4\n"
+    noisy = load_sequences(source, (SIDE, SIDE))[0].frames
+    expected = video.pictures(seqebm.load("run").denoise(noisy[None])[0], (SIDE, SIDE))
+    found = np.concatenate(written["new.mp4"])
+    assert np.abs(found.astype(int) - expected).max() <= 1
     shown = read_video("new.mp4")
+    assert (shown.frame_rate, shown.shape) == (rate, (180, 180))
+    assert len(shown.frames) == len(noisy) == len(written["new.mp4"])
+    assert float((shown.frames * 255 - torch.from_numpy(expected).flatten(1)).abs().mean()) < 8
+
+
+def make_mask():
+    """A mask of every kind of file; the mask."""
+    mask = torch.rand(LENGTH, SIDE * SIDE, generator=generator(9)) > 0.4
+    one = Sequence(0.51 * mask.float(), shape=(SIDE, SIDE))
+    save_data("mask.h5", [one])
+    write_mp4("mask.mp4", mask.float())
+    return mask
+
+
+@pytest.mark.parametrize("name", ["mask.h5", "mask.mp4"])
+def test_a_video_is_denoised_with_its_mask(name, done, written):
+    mask = make_mask()
+    done(f"denoise run --data clip.mp4 --mask {name} --out new.mp4")
+    noisy = read_video("clip.mp4", SIDE).frames
+    denoised = seqebm.load("run").denoise(noisy[None], mask[None])[0]
+    expected = video.pictures(denoised, (SIDE, SIDE))
+    found = np.concatenate(written["new.mp4"])
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    without = video.pictures(seqebm.load("run").denoise(noisy[None])[0], (SIDE, SIDE))
+    assert np.abs(found.astype(int) - without).max() > 10
+
+
+@pytest.mark.parametrize("out", ["new.mp4", "new.h5"])
+def test_missing_pixels_are_settled_back_and_forth(out, done):
+    mask = make_mask()
+    done(f"denoise run --data clip.mp4 --mask mask.h5 --sweeps 3 --out {out}")
+    noisy, model = read_video("clip.mp4", SIDE).frames, seqebm.load("run")
+    expected = model.denoise(noisy[None], mask[None], sweeps=3, generator=generator(1))[0]
+    found = load_sequences(out, SIDE)[0].frames
+    assert float((found - expected).abs().mean()) < (1e-6 if out == "new.h5" else 0.03)
+
+
+def test_a_stack_is_trained_and_denoises_with_as_many_layers_as_asked(done):
+    done("train stack --data data.h5 --out deep --set layers=trbm:5,rtrbm:4 --set steps=2")
+    frames = load_sequences("data.h5")[0].frames[None]
+    stack = seqebm.load("deep")
+    for option, model in {"": stack, "--layers 2": stack, "--layers 1": stack.layers[0]}.items():
+        done(f"denoise deep --data data.h5 {option} --out new.h5")
+        assert torch.equal(load_sequences("new.h5")[0].frames, model.denoise(frames)[0])
+
+
+@pytest.mark.parametrize("clean", ["", "--clean data.h5"])
+def test_a_second_video_shows_everything_side_by_side(clean, done, written):
+    line = f"denoise run --data clip.mp4 {clean} --out new.mp4 --side-by-side both.mp4"
+    assert done(line).startswith("new.mp4\n")
+    noisy = read_video("clip.mp4", SIDE).frames
+    denoised = seqebm.load("run").denoise(noisy[None])[0]
+    truth = ball_sequences()[0].frames if clean else None
+    expected = scenes.comparison(noisy, denoised, (SIDE, SIDE), truth)
+    assert np.abs(np.concatenate(written["both.mp4"]).astype(int) - expected).max() <= 1
+    shown = read_video("both.mp4")
+    count = 3 if clean else 2
+    assert (shown.frame_rate, shown.shape) == (20, (232, count * 192 + 10))
     assert len(shown.frames) == LENGTH
-    assert shown.frame_rate == rate
-    assert shown.shape == (232, 2 * 182 + 3 * 10)  # two panels of 18 × 10 pixels, captions above
+    assert read_video("new.mp4").shape == (180, 180)
+
+
+def quality(clean, estimates):
+    """Of several sequences as one."""
+    judge = Quality((SIDE, SIDE))
+    for one, estimate in zip(clean, estimates, strict=True):
+        judge.add(one.frames, estimate)
+    return judge.result()._asdict()
+
+
+@pytest.mark.parametrize(("out", "count"), [("new.mp4", 1), ("new.gif", 1), ("new.h5", 8)])
+def test_the_quality_beside_clean_frames(out, count, done):
+    done("data noise data.h5 --kind salt-and-pepper --out noisy.h5")
+    line = f"denoise run --data noisy.h5 --clean data.h5 --out {out}"
+    found = report(done, line)
+    assert (found["out"], found["frames"]) == (out, count * LENGTH)
+    clean, noisy = ball_sequences()[:count], load_sequences("noisy.h5")[:count]
+    model = seqebm.load("run")
+    expected = {
+        "noisy": quality(clean, [one.frames for one in noisy]),
+        "denoised": quality(clean, [model.denoise(one.frames[None])[0] for one in noisy]),
+    }
+    for name, scores in expected.items():
+        assert found[name] == pytest.approx(scores, rel=1e-4)
+    lines = done(line).splitlines()
+    assert lines[0] == out
+    for name, text in zip(expected, lines[1:], strict=True):
+        score = expected[name]
+        assert text.split(":")[0] == name
+        numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", text)]
+        assert numbers == pytest.approx([score["mse"], score["psnr"], score["ssim"]], abs=5e-3)
+
+
+def test_json_without_clean_frames(done):
+    assert report(done, "denoise run --data clip.mp4 --out new.mp4") == {
+        "out": "new.mp4",
+        "frames": LENGTH,
+    }
+
+
+def test_without_any_noise_there_is_no_signal_to_noise_ratio(done):
+    found = report(done, "denoise run --data data.h5 --clean data.h5 --out new.mp4")
+    assert found["noisy"] == {"mse": 0, "psnr": None, "ssim": 1, "frames": LENGTH}
+    assert found["denoised"]["psnr"] > 0
+    assert "PSNR inf dB" in done("denoise run --data data.h5 --clean data.h5 --out new.mp4")
+
+
+def test_quality_needs_scikit_image(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    line = "denoise run --data clip.mp4 --clean data.h5 --out new.mp4"
+    assert_names(refused(line), "--clean: SSIM is computed by scikit-image: pip install")
+    assert not Path("new.mp4").exists()
+
+
+def test_a_data_file_is_denoised_with_masks(done):
+    done("data noise ragged.h5 --missing pixels --share 0.5 --out new.h5 --mask-out mask.h5")
+    done("denoise run --data new.h5 --mask mask.h5 --out clean.h5")
+    triples = zip(*map(load_sequences, ("new.h5", "mask.h5", "clean.h5")), strict=True)
+    for noisy, mask, found in triples:
+        seen = mask.frames[None] > 0.5
+        assert torch.equal(found.frames, seqebm.load("run").denoise(noisy.frames[None], seen)[0])
+        assert found.name == noisy.name
 
 
 def test_a_denoised_video_may_be_a_gif_or_a_page(done):
@@ -738,6 +936,127 @@ def test_a_denoised_video_may_be_a_gif_or_a_page(done):
         done(f"denoise run --data data.h5 --out {name}")
         with Image.open(name) as image:
             assert image.width > image.height
+
+
+# --- videos that are damaged, and commands that are stopped ----------------------------------
+
+
+def faststart(path, frames, side):
+    """A video whose index comes first: what is left of it when it is cut can be read."""
+    shown = video.pictures(frames, (side, side), zoom=4)
+    with video._WholeWriter(path, 20.0) as writer:
+        writer.write(shown)
+
+
+@pytest.mark.parametrize("which", ["data", "clean", "mask"])
+def test_a_video_that_ends_early_is_refused_and_what_came_before_can_be_played(
+    which, command, place
+):
+    faststart(place / "long.mp4", torch.rand(90, SIDE * SIDE, generator=generator()), SIDE)
+    content = Path("long.mp4").read_bytes()
+    Path("short.mp4").write_bytes(content[: int(0.7 * len(content))])
+    files = {"data": "long.mp4", "clean": "long.mp4", "mask": "long.mp4"} | {which: "short.mp4"}
+    line = " ".join(f"--{name} {file}" for name, file in files.items())
+    code, out, err = command(f"denoise run {line} --out new.mp4 --side-by-side both.mp4 --json")
+    assert (code, out) == (2, "")
+    found = re.fullmatch(r"seqebm: short\.mp4: damaged after (\d+) frames\n", err)
+    count = int(found[1])
+    assert 30 < count < 90
+    assert len(read_video("new.mp4").frames) == len(read_video("both.mp4").frames) == count
+
+
+def test_a_video_whose_size_changes_is_refused(command):
+    parts = b""
+    for width in (40, 80):
+        picture = f"testsrc2=size={width}x40:rate=10:duration=2"
+        parts += ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libx264", "-f", "mpegts", "-")
+    ffmpeg("-f", "mpegts", "-i", "-", "-c", "copy", "two.mkv", given=parts)
+    code, out, err = command("denoise run --data two.mkv --out new.mp4")
+    assert (code, out) == (2, "")
+    assert err == "seqebm: two.mkv: after 20 frames of 40 x 40 pixels comes one of 80 x 40\n"
+    assert len(read_video("new.mp4").frames) == 20
+
+
+def ffmpeg(*options, given=None):
+    """What ffmpeg writes to its standard output."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *options]
+    return subprocess.run(command, input=given, capture_output=True, check=True).stdout
+
+
+def long_video(path, times):
+    """The clip many times over."""
+    ffmpeg("-stream_loop", str(times - 1), "-i", "clip.mp4", "-c", "copy", path)
+
+
+def playable_frames(path):
+    """How many frames a player would show, whether or not the file is complete."""
+    return ffmpeg("-i", path, "-f", "yuv4mpegpipe", "-vf", "scale=2:2", "-").count(b"FRAME\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "group", "code", "said"),
+    [
+        (signal.SIGINT, True, 130, "seqebm: interrupted"),  # as Ctrl-C in a terminal
+        (signal.SIGTERM, False, 143, ""),
+        (signal.SIGKILL, False, -9, ""),
+        (signal.SIGKILL, True, -9, ""),
+    ],
+)
+def test_what_is_denoised_when_the_command_is_stopped_can_be_played(number, group, code, said):
+    long_video("long.mp4", 3000)
+    with subprocess.Popen(
+        program("denoise run --data long.mp4 --out new.mp4 --side-by-side both.mp4"),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not (Path("new.mp4").exists() and Path("new.mp4").stat().st_size > 20_000):
+            assert process.poll() is None
+            time.sleep(0.01)
+        (os.killpg if group else os.kill)(process.pid, number)
+        _, err = process.communicate()
+    assert (process.returncode, err.strip()) == (code, said)
+    counts = [settled(lambda path=path: playable_frames(path)) for path in ("new.mp4", "both.mp4")]
+    assert 25 <= min(counts) <= max(counts) < 3000 * LENGTH
+    assert max(counts) - min(counts) <= 1
+    # nothing but the last picture, which is cut off in the pipe, may be missing
+    assert len(read_video("new.mp4", 2).frames) == counts[0]
+
+
+def settled(measure):
+    """A number that no longer changes: ffmpeg may still complete the file."""
+    before, now = None, measure()
+    while now != before:
+        time.sleep(0.3)
+        before, now = now, measure()
+    return now
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_a_video(place):
+    """Frames of 40 × 40, of which 6000 would take 38 MB, and 240 MB as they are shown."""
+    save_data("large.h5", Sequences.from_frames(videos(6, side=40), shape=(40, 40)))
+    recipe = make_recipe("rtrbm", None, KEYS)
+    path = str(place / "large.h5")
+    runs.start("large", recipe, path, load_sequences(path), progress=False)
+    peaks = []
+    for frames in (300, 6000):
+        long_video("long.mp4", frames // LENGTH)
+        line = "denoise large --data long.mp4 --out new.mp4"
+        code = "from seqebm.cli import main; main(); import resource as r, sys; "
+        code += "print(r.getrusage(r.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *line.split()],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert playable_frames("new.mp4") == frames // LENGTH * LENGTH
+        peaks.append(int(done.stderr) / 1024)  # MB
+    assert peaks[1] < peaks[0] + 15
 
 
 # --- render ----------------------------------------------------------------------------------
@@ -841,6 +1160,42 @@ def test_the_demonstration_prints_its_report(line, folder, done, monkeypatch):
             )
         ),
         ("evaluate run --data run/model.h5", "run/model.h5: its format"),
+        # frames and masks that do not belong together, files that are written while they are read
+        ("denoise run --data clip.mp4 --mask nothing.h5 --out new.mp4", "nothing.h5: no such"),
+        ("denoise run --data clip.mp4 --clean nothing.h5 --out new.h5", "nothing.h5: no such"),
+        ("denoise run --data clip.mp4 --mask text.mp4 --out new.mp4", "text.mp4: no video"),
+        ("denoise run --data clip.mp4 --clean text.h5 --out new.mp4", "text.h5: not an HDF5 file"),
+        ("denoise run --data clip.mp4 --mask wide.h5 --out new.mp4", "wide.h5: .*81.*clip.* 100"),
+        ("denoise run --data data.h5 --clean wide.h5 --out new.mp4", "wide.h5: .*81.*data.* 100"),
+        ("denoise run --data data.h5 --mask ragged.h5 --out new.h5", "ragged.h5: <3 .*data.* <8 "),
+        ("denoise run --data clip.mp4 --mask wide.h5 --out new.h5", "wide.h5: <4 .*clip.* <1 "),
+        ("denoise run --data clip.mp4 --mask wide.h5 --out new.gif", r"wide.* \[13, 81.*, 100\]"),
+        ("denoise run --data clip.mp4 --clean real.h5 --out new.mp4", "clean: .* from 0 to 1"),
+        ("denoise run --data clip.mp4 --out clip.mp4", "clip.mp4: .* while it is read"),
+        (
+            "denoise run --data data.h5 --mask clip.mp4 --out new.mp4 --side-by-side clip.mp4",
+            "clip.mp4: .* while it is read",
+        ),
+        (
+            "denoise run --data clip.mp4 --out new.mp4 --side-by-side run/../new.mp4",
+            "--side-by-side: .*new.mp4 is --out",
+        ),
+        ("denoise run --data clip.mp4 --out new.h5 --side-by-side b.mp4", "--side-by-side: .*h5'"),
+        ("denoise run --data clip.mp4 --out new.mp4 --side-by-side new.gif", "mp4, got 'new.gif'"),
+        ("denoise run --data clip.mp4 --out nowhere/new.mp4", "nowhere/new.mp4: ffmpeg: .*No such"),
+        ("denoise run --data clip.mp4 --sweeps 2 --out new.mp4", "--sweeps: goes with --mask"),
+        ("denoise run --data clip.mp4 --layers 1 --out new.mp4", "--layers: the run has no stack"),
+        ("train stack --data balls --out new --set layers=trbm", "layers: expected KIND:HIDDEN"),
+        ("train stack --data balls --out new --set layers=rnn:2,rnn:2", r"layers\[0\]: .*got RNN"),
+        ("data noise clip.mp4 --out new.h5", "--kind, --missing"),
+        ("data noise clip.mp4 --kind snow --out new.h5", "--kind: .*salt-and-pepper.* 'snow'"),
+        ("data noise clip.mp4 --missing teeth --out new.h5", "--missing: .*pixels.* 'teeth'"),
+        ("data noise clip.mp4 --kind balls --strength 2 --out new.h5", "strength: .* 2"),
+        ("data noise clip.mp4 --missing boxes --share -1 --out new.h5", "strength: .* -1"),
+        ("data noise clip.mp4 --kind balls --out new.h5 --mask-out mask.h5", "--mask-out"),
+        ("data noise nothing.mp4 --kind balls --out new.h5", "nothing.mp4: no such file"),
+        ("data noise clip.mp4 --kind balls --out new.txt", "new.txt"),
+        ("data noise clip.mp4 --kind balls --out file/new.h5", "file/new.h5"),
         # frames of another width
         ("evaluate run --data wide.h5", "100.* 81"),
         ("evaluate run --data data.h5 --train wide.h5", "width 81.* 100"),
@@ -892,7 +1247,7 @@ def assert_names(message, pattern):
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        ("train elman --data balls", "rbm, trbm, rtrbm, rnn, lstm, gru, got 'elman'"),
+        ("train elman --data balls", "rbm, trbm, rtrbm, rnn, lstm, gru, stack, got 'elman'"),
         ("train rtrbm --data balls --speed", "--speed"),
         ("train rtrbm --data balls --device gpu", "device: 'gpu' cannot be used here: "),
         ("train rtrbm --data balls --preset best", "thesis-balls, .*demo, got 'best'"),

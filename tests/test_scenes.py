@@ -163,6 +163,18 @@ def test_denoising(with_clean, model):
     assert_panels(shown, [video.pictures(v, SHAPE) for v in expected])
 
 
+@pytest.mark.parametrize("with_clean", [False, True])
+def test_a_comparison_can_be_made_piece_by_piece(with_clean, model):
+    noisy, denoised, clean = frames(3)
+    clean = clean if with_clean else None
+    whole = scenes.comparison(noisy, denoised, SHAPE, clean)
+    parts = [noisy, denoised, *([clean] if with_clean else [])]
+    assert_panels(whole, [video.pictures(part, SHAPE) for part in parts])
+    for t in range(8):
+        piece = [None if part is None else part[t : t + 1] for part in (noisy, denoised, clean)]
+        assert np.array_equal(scenes.comparison(*piece[:2], SHAPE, piece[2]), whole[t : t + 1])
+
+
 @pytest.mark.parametrize(
     "build",
     [

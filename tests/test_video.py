@@ -1,5 +1,6 @@
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -8,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from seqebm import ffmpeg
 from seqebm.video import (
+    Writer,
     error_pictures,
     grid,
     pictures,
@@ -531,7 +534,7 @@ def test_an_interrupted_ffmpeg_is_ended_and_leaves_the_old_video(tmp_path, monke
     def interrupted(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    monkeypatch.setattr(ffmpeg.Ffmpeg, "end", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save(path, noise(2, 8, 8))
     assert path.read_bytes() == b"old"
@@ -572,3 +575,159 @@ def test_the_pieces_fit_together(tmp_path):
     _, read = read_mp4(tmp_path / "three.mp4")
     assert read.shape == video_of_three.shape
     assert difference(read, video_of_three).mean() < 3
+
+
+# Files that grow
+
+
+def write_in_parts(path, shown, sizes, **options):
+    with Writer(path, **options) as writer:
+        for part in np.split(shown, np.cumsum(sizes)):
+            if len(part):
+                writer.write(part)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (31, 33), (32, 32, 3)])
+@pytest.mark.parametrize("sizes", [[1] * 59, [10, 1, 30], []])
+def test_a_written_video_is_close_and_in_order(tmp_path, size, sizes):
+    shown = (noise(60, *size) // 16 + np.arange(60).reshape(-1, *[1] * len(size)) * 4).astype("u1")
+    write_in_parts(tmp_path / "parts.mp4", shown, sizes, frame_rate=12.5)
+    said, read = read_mp4(tmp_path / "parts.mp4")
+    assert frame_rate(said) == 12.5
+    assert "yuv420p" in said
+    height, width = size[:2]
+    assert read.shape == (60, height + height % 2, width + width % 2, 3)
+    levels = read[:, :height, :width].reshape(60, -1).mean(1)
+    assert difference(levels, shown.reshape(60, -1).mean(1)).max() < 2
+
+
+def test_a_written_video_is_hardly_larger_than_a_saved_one(tmp_path):
+    shown = pictures(balls(300), (30, 30))
+    save(tmp_path / "saved.mp4", shown)
+    write_in_parts(tmp_path / "parts.mp4", shown, [1] * 299)
+    saved, written = ((tmp_path / f"{name}.mp4").stat().st_size for name in ("saved", "parts"))
+    assert written < 1.4 * saved
+
+
+def test_nothing_is_written_before_the_first_picture(tmp_path, started):
+    path = tmp_path / "video.mp4"
+    path.write_bytes(b"old")
+    with Writer(path):
+        pass
+    assert path.read_bytes() == b"old"
+    assert started == []
+
+
+def write_and_fail(path, shown, error):
+    with Writer(path) as writer:
+        for picture in shown:
+            writer.write(picture[None])
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3)])
+def test_after_an_error_the_file_has_every_picture(tmp_path, error, started):
+    with pytest.raises(type(error)) as caught:
+        write_and_fail(tmp_path / "video.mp4", noise(40, 16, 16), error)
+    assert caught.value is error
+    assert len(read_mp4(tmp_path / "video.mp4")[1]) == 40
+    assert started[0].returncode == 0
+
+
+def test_a_file_can_be_played_while_it_grows(tmp_path):
+    path, shown = tmp_path / "video.mp4", np.zeros((600, 32, 32), np.uint8)
+    lengths = []
+    with Writer(path) as writer:
+        for part in np.split(shown, 6):
+            writer.write(part)
+            wait_until(lambda: count_frames(path) >= 100 * (len(lengths) + 1) - 90)
+            lengths.append(count_frames(path))
+    assert lengths == sorted(lengths)
+    assert lengths[-1] < len(read_mp4(path)[1]) == 600
+
+
+def count_frames(path):
+    return len(read_mp4(path)[1]) if path.exists() and path.stat().st_size > 1000 else 0
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def write_while_ffmpeg_is_killed(path, started):
+    with Writer(path) as writer:
+        for number in range(1000):
+            writer.write(noise(1, 32, 32))
+            if number == 300:
+                wait_until(lambda: count_frames(path) >= 200)
+                started[0].kill()
+
+
+def test_a_killed_ffmpeg_is_an_error_and_leaves_what_can_be_played(tmp_path, started):
+    path = tmp_path / "video.mp4"
+    with pytest.raises(OSError, match=f"^{path}: ffmpeg: it gave no reason$"):
+        write_while_ffmpeg_is_killed(path, started)
+    assert 200 <= count_frames(path) <= 301
+
+
+def write_to_a_full_disk(path, error=None):
+    with Writer(path) as writer:
+        writer.write(noise(3, 8, 8))
+        if error is not None:
+            raise error
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    path = tmp_path / "full.mp4"
+    path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=rf"^{path}: ffmpeg: (.|\n)*No space left"):
+        write_to_a_full_disk(path)
+    with pytest.raises(ZeroDivisionError):  # the first error is the one to know about
+        write_to_a_full_disk(path, ZeroDivisionError())
+
+
+def test_a_writer_names_folders_that_cannot_be_written(tmp_path):
+    path = tmp_path / "missing" / "video.mp4"
+    with pytest.raises(OSError, match=f"^{path}: ffmpeg: "), Writer(path) as writer:
+        writer.write(noise(1, 8, 8))
+
+
+def test_an_ffmpeg_that_talks_a_lot_does_not_stop_anything(tmp_path, monkeypatch):
+    talk = "yes 'nothing is right' | head -c 1020000 >&2; cat > /dev/null; echo the end >&2; exit 3"
+    stand_in_for_ffmpeg(tmp_path, monkeypatch, talk)
+    with pytest.raises(OSError, match=r"(nothing is right\n){5}the end$") as caught:
+        write_in_parts(tmp_path / "video.mp4", noise(50, 200, 200), [1] * 49)
+    assert len(str(caught.value)) < 1000
+
+
+def test_what_a_writer_does_not_take(tmp_path):
+    for name in ("video.gif", "video", ".mp4"):
+        with pytest.raises(ValueError, match=r"path must end in \.mp4, got '.*"):
+            Writer(tmp_path / name)
+    with pytest.raises(ValueError, match="frame_rate must be from"):
+        Writer(tmp_path / "video.mp4", frame_rate=0)
+    with Writer(tmp_path / "video.mp4") as writer:
+        with pytest.raises(TypeError, match="pictures must be uint8"):
+            writer.write(np.zeros((1, 8, 8)))
+        with pytest.raises(ValueError, match="pictures must be"):
+            writer.write(noise(0, 8, 8))
+        assert not (tmp_path / "video.mp4").exists()
+        writer.write(noise(2, 8, 8))
+        for other in (noise(1, 8, 10), noise(1, 8, 8, 3)):
+            with pytest.raises(ValueError, match=r"pictures must all be \[8, 8\], got \[8, "):
+                writer.write(other)
+        writer.write(noise(2, 8, 8))
+    assert count_frames(tmp_path / "video.mp4") == 4
+
+
+def test_several_videos_can_be_written_at_once(tmp_path):
+    paths = [tmp_path / f"{name}.mp4" for name in "ab"]
+    with Writer(paths[0]) as a, Writer(paths[1]) as b:
+        for _ in range(30):
+            a.write(noise(1, 200, 200))
+            b.write(noise(1, 16, 16))
+    assert [count_frames(path) for path in paths] == [30, 30]

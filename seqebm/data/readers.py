@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import re
-import struct
-import subprocess
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any
 
 import numpy as np
 import torch
 
 from seqebm.data.sequences import Sequence, Sequences, read_sequences
+from seqebm.data.streams import FrameStream, Resolution, open_images, open_video
 from seqebm.files import blame, check_claim, existing_file
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-_VIDEOS = (".mp4", ".avi", ".mov", ".mkv")
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-_MAX_PIXELS = 2**26  # in a frame: twice as many as in an 8K video
-# a file from a stranger may be a playlist in disguise: no network, no other demultiplexers
-_FFMPEG_LIMITS = ["-protocol_whitelist", "file", "-format_whitelist", "mov,mp4,avi,matroska,webm"]
+_VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".gif")
 
 
-def load_sequences(
-    path: str | os.PathLike[str], resolution: int | tuple[int, int] | None = None
-) -> Sequences:
+def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) -> Sequences:
     """Reads the sequences of any supported file, or of a folder of images.
 
     ======================= ============================================================
@@ -75,9 +61,49 @@ def load_sequences(
     return reader(path)
 
 
-def read_video(
-    path: str | os.PathLike[str], resolution: int | tuple[int, int] | None = None
-) -> Sequence:
+@contextmanager
+def open_frames(
+    path: str | os.PathLike[str], resolution: Resolution = None
+) -> Iterator[FrameStream]:
+    """Opens any file that `load_sequences` reads, or a folder of images, a frame at a time.
+
+    A video of any length needs the memory of one frame. Files of several sequences, which are
+    read whole, give the first.
+
+    Args:
+        path: The file or the folder.
+        resolution: Of the frames of videos and images, see `read_video`; other files keep theirs.
+
+    Yields:
+        The stream of the frames, which can be read until the block ends.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the type is not supported or no frame can be read; while the frames are
+            read, if the file is damaged or ends early, or if the size of its frames changes. The
+            message names the file and says after how many frames.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/noise.npy", np.random.rand(2, 5, 3))
+        ...     with open_frames(f"{folder}/noise.npy") as stream:
+        ...         stream.shape, [tuple(frame.shape) for frame in stream]
+        ((3,), [(3,), (3,), (3,), (3,), (3,)])
+    """
+    path = Path(path)
+    if path.is_dir():
+        with open_images(path, resolution) as stream:
+            yield stream
+    elif path.suffix.lower() in _VIDEOS:
+        with open_video(path, resolution) as stream:
+            yield stream
+    else:
+        first = load_sequences(path)[0]
+        yield FrameStream(first.shape, first.frame_rate, iter(first.frames))
+
+
+def read_video(path: str | os.PathLike[str], resolution: Resolution = None) -> Sequence:
     """Reads a video or an animated gif as grey levels.
 
     Colours become the luma of ITU-R BT.601; what is transparent counts as opaque. Frames are
@@ -95,7 +121,8 @@ def read_video(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If no frame can be read, or if `resolution` is out of range.
+        ValueError: If no frame can be read, if the file is damaged or ends early, if the size of
+            its frames changes, or if `resolution` is out of range.
 
     Example:
         >>> from PIL import Image
@@ -107,18 +134,13 @@ def read_video(
         tensor([[0.],
                 [1.]])
     """
-    path = existing_file(path)
-    size = _size(resolution)
-    read = _gif_frames if path.suffix.lower() == ".gif" else _ffmpeg_frames
-    with blame(path, *_image_errors()):
-        frames, frame_rate = read(path, size)
-        return _grey_sequence(frames, path.stem, frame_rate)
+    path = Path(path)
+    with open_video(path, resolution) as stream, blame(path):
+        return _grey_sequence(stream, path.stem)
 
 
 def read_images(
-    folder: str | os.PathLike[str],
-    resolution: int | tuple[int, int] | None = None,
-    frame_rate: float = 25.0,
+    folder: str | os.PathLike[str], resolution: Resolution = None, frame_rate: float = 25.0
 ) -> Sequence:
     """Reads a folder of images as one sequence of grey levels, like `read_video`.
 
@@ -145,22 +167,9 @@ def read_images(
         ...     read_images(folder, resolution=(3, 4)).frames[:, 0] * 255
         tensor([ 1.,  2., 10.])
     """
-    folder, size = Path(folder), _size(resolution)
-    if not folder.exists():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: not a folder")
-    paths = sorted((p for p in folder.iterdir() if p.suffix.lower() in _IMAGES), key=_natural)
-    frames: list[np.ndarray] = []
-    for path in paths:
-        with blame(path, *_image_errors()), _open_image(path) as image:
-            frames.append(_resize(_grey(image), size))
-            if frames[-1].shape != frames[0].shape:
-                raise ValueError(
-                    f"its size is {frames[-1].shape}, that of {paths[0].name} {frames[0].shape}"
-                )
-    with blame(folder):
-        return _grey_sequence(frames, folder.resolve().name, frame_rate)
+    folder = Path(folder)
+    with open_images(folder, resolution, frame_rate) as stream, blame(folder):
+        return _grey_sequence(stream, folder.resolve().name)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Sequences:
@@ -187,7 +196,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Sequences:
         return sequences
 
 
-def _readers(resolution: int | tuple[int, int] | None) -> dict[str, Callable[[Path], Sequences]]:
+def _readers(resolution: Resolution) -> dict[str, Callable[[Path], Sequences]]:
     """What reads a file, by its suffix."""
 
     def video(path: Path) -> Sequences:
@@ -196,131 +205,18 @@ def _readers(resolution: int | tuple[int, int] | None) -> dict[str, Callable[[Pa
     return {
         **dict.fromkeys((".h5", ".hdf5"), read_sequences),
         **dict.fromkeys((".npz", ".npy"), read_arrays),
-        **dict.fromkeys((*_VIDEOS, ".gif"), video),
+        **dict.fromkeys(_VIDEOS, video),
     }
 
 
-def _ffmpeg_frames(path: Path, size: tuple[int, int] | None) -> tuple[list[np.ndarray], float]:
-    """Grey frames of the size asked for, and the frame rate."""
-    from imageio_ffmpeg import get_ffmpeg_exe
-
-    # an absolute path: no name can be taken for an option or a protocol; by way of RGB, for the
-    # luma of a video may be another one; y4m, for its header has the size and the frame rate
-    source = [*_FFMPEG_LIMITS, "-i", str(path.resolve())]
-    target = ["-vf", "format=rgb24,format=gray", "-f", "yuv4mpegpipe", "-"]
-    command = [get_ffmpeg_exe(), "-v", "quiet", "-xerror", "-nostdin", *source, *target]
-    with subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL) as process:
-        try:
-            frames, rate = _parse_y4m(cast(IO[bytes], process.stdout), size)
-            if process.wait():
-                raise ValueError(f"damaged after {len(frames)} frames")
-            return frames, rate
-        finally:
-            process.kill()
-
-
-def _parse_y4m(stream: IO[bytes], size: tuple[int, int] | None) -> tuple[list[np.ndarray], float]:
-    r"""Frames and rate of a stream ``YUV4MPEG2 W64 H32 F25:1 …\n``, then ``FRAME\n<pixels>`` …"""
-    header = {word[:1]: word[1:] for word in stream.readline().split()}
-    if not header:
-        raise ValueError("no video in it that can be decoded")
-    width, height = int(header[b"W"]), int(header[b"H"])
-    _check_pixels(width, height)
-    frames, length = [], len(b"FRAME\n") + width * height
-    while len(raw := stream.read(length)) == length:
-        pixels = np.frombuffer(raw, np.uint8, offset=len(b"FRAME\n"))
-        frames.append(_resize(pixels.reshape(height, width) / np.float32(255), size))
-    numerator, denominator = header[b"F"].split(b":")
-    return frames, int(numerator) / int(denominator)
-
-
-def _gif_frames(path: Path, size: tuple[int, int] | None) -> tuple[list[np.ndarray], float]:
-    """Grey frames of the size asked for, and the mean frame rate."""
-    from PIL import ImageSequence
-
-    frames, duration = [], 0.0
-    with _open_image(path) as image:
-        for frame in ImageSequence.Iterator(image):
-            frames.append(_resize(_grey(frame), size))
-            duration += frame.info.get("duration") or 100  # milliseconds; as browsers do
-    return frames, 1000 * len(frames) / duration
-
-
-@contextlib.contextmanager
-def _open_image(path: Path) -> Iterator[Image]:
-    """An image whose size is checked before it is decoded."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on damaged metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            _check_pixels(*image.size)
-            yield image
-
-
-def _image_errors() -> tuple[type[Exception], ...]:
-    """What Pillow raises on damaged and on enormous images, beside the usual."""
-    from PIL import Image
-
-    bombs = Image.DecompressionBombError, Image.DecompressionBombWarning
-    return *bombs, SyntaxError, EOFError, ArithmeticError, struct.error
-
-
-def _check_pixels(width: int, height: int) -> None:
-    if not 0 < width * height <= _MAX_PIXELS:
-        raise ValueError(f"frames of {width} x {height} pixels, at most {_MAX_PIXELS} can be read")
-
-
-def _grey(image: Image) -> np.ndarray:
-    """Luma ``[height, width]`` in [0, 1]."""
-    if image.mode == "F":
-        raise ValueError("floating-point pixels, of which the white is not known")
-    if not image.mode.startswith("I"):
-        return np.asarray(image.convert("RGBA"))[..., :3].astype(np.float32) @ _LUMA / 255
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("grey values of more than 16 bits")
-    return values.astype(np.float32) / 65535
-
-
-def _size(resolution: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    """(height, width), or None for that of the file."""
-    if resolution is None:
-        return None
-    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
-    if min(height, width) < 1 or height * width > _MAX_PIXELS:
-        raise ValueError(
-            f"resolution must be positive, with at most {_MAX_PIXELS} pixels, got {resolution}"
-        )
-    return height, width
-
-
-def _resize(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """The frame with the size asked for, by averaging over areas."""
-    from PIL import Image
-
-    if size is None:
-        return frame
-    return np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BOX))
-
-
-def _grey_sequence(frames: list[np.ndarray], name: str, frame_rate: float) -> Sequence:
-    if not frames:
-        raise ValueError("no frame can be read")
-    values = torch.from_numpy(np.stack(frames)).clamp_(0, 1)  # rounding may leave 1 + 1e-7
+def _grey_sequence(stream: FrameStream, name: str) -> Sequence:
     return Sequence(
-        values.flatten(1),
+        torch.stack([*stream]),
         name=name,
-        frame_rate=frame_rate,
+        frame_rate=stream.frame_rate,
         unit="grey level",
-        shape=frames[0].shape,
+        shape=stream.shape,
     )
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts numbers in names by their value."""
-    return [(int(d or 0), text.lower()) for d, text in re.findall(r"(\d*)(\D*)", path.name)]
 
 
 def _npy_array(path: Path) -> Iterator[tuple[str, np.ndarray]]:

@@ -103,6 +103,7 @@ def start(
     """
     folder = Path(folder)
     description = Description(recipe, data, frame_format(recipe, sequences))
+    _empty_model(description)  # tells what no model can have before anything is written
     if parallel.rank() == 0:
         _prepare(folder, description, resume)
     parallel.wait()
@@ -151,11 +152,16 @@ def open_run(folder: StrPath) -> Run:
     if found.recipe.model == "stack" and not (folder / RUN_FILE).exists():
         raise FileNotFoundError(f"{folder}: its layers are not all trained yet; resume the run")
     model = load(folder)
-    with torch.device("meta"):
-        expected = build_model(found.recipe, math.prod(found.format.shape))
+    expected = _empty_model(found)
     if type(model) is not type(expected) or model.settings != expected.settings:
         raise ValueError(f"{folder}: {RUN_FILE} and {RECIPE_FILE} do not belong together")
     return Run(found.recipe, found.data, found.format, model)
+
+
+def _empty_model(description: Description) -> SequenceModel:
+    """The model that a run trains, without memory for its parameters."""
+    with torch.device("meta"):
+        return build_model(description.recipe, math.prod(description.format.shape))
 
 
 def _read_description(folder: Path) -> Description:

@@ -212,7 +212,9 @@ def mean_frame(data: Data) -> Tensor:
         batch = data(step)
         frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
         if lengths is not None:
-            frames = frames[torch.arange(frames.shape[1], device=frames.device) < lengths.unsqueeze(1)]
+            frames = frames[
+                torch.arange(frames.shape[1], device=frames.device) < lengths.unsqueeze(1)
+            ]
         total = total + frames.reshape(-1, frames.shape[-1]).sum(0)
         count += frames.numel() // frames.shape[-1]
     return total / count

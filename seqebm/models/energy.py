@@ -93,4 +93,7 @@ def check_exchangeable(visible: Units) -> None:
 
 def small_parameter(*shape: int) -> nn.Parameter:
     """A parameter drawn from N(0, 0.005²)."""
-    return nn.Parameter(torch.randn(*shape) * INITIAL_STD)
+    parameter = nn.Parameter(torch.empty(*shape))
+    if not parameter.is_meta:  # where there is nothing to draw, torch would import for seconds
+        nn.init.normal_(parameter, std=INITIAL_STD)
+    return parameter

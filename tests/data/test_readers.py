@@ -1,5 +1,7 @@
 import io
 import struct
+import subprocess
+import warnings
 import zipfile
 
 import imageio_ffmpeg
@@ -8,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seqebm.data import load_sequences, read_images, read_video
+from seqebm.data import load_sequences, open_frames, read_images, read_video
 from seqebm.data.readers import read_arrays
 
 
@@ -22,6 +24,33 @@ def write_video(path, frames, output_params=()):
     for frame in frames:
         writer.send(np.ascontiguousarray(frame))
     writer.close()
+
+
+def write_changing_video(path, sizes, time=20):
+    """Writes a video in which frames of one size, (width, height), come after those of another."""
+    parts = []
+    for width, height in sizes:
+        picture = f"testsrc2=size={width}x{height}:rate=10:duration={time / 10}"
+        parts.append(ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libx264", "-f", "mpegts", "-"))
+    ffmpeg("-f", "mpegts", "-i", "-", "-c", "copy", path, given=b"".join(parts))
+
+
+def ffmpeg(*options, given=None):
+    """What ffmpeg writes to its standard output."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *map(str, options)]
+    return subprocess.run(command, input=given, capture_output=True, check=True).stdout
+
+
+def streamed(path, resolution=None):
+    """The frames of a stream up to its end or to an error, and the message of the error."""
+    frames = []
+    try:
+        with open_frames(path, resolution) as stream:
+            for frame in stream:
+                frames.append(frame)
+    except ValueError as error:
+        return frames, str(error)
+    return frames, None
 
 
 def outcome(read, path):
@@ -353,3 +382,145 @@ def test_text_under_another_name_is_refused(tmp_path, suffix):
     path.write_text("0.1 0.2\n" * 50)
     with pytest.raises(ValueError, match=f"^{path}: "):
         load_sequences(path)
+
+
+# --- frames one at a time --------------------------------------------------------------------
+
+
+def write_all_kinds(folder):
+    """The same video in each kind of file; their paths."""
+    frames = smooth_frames()
+    images = [Image.fromarray(frame) for frame in frames]
+    write_video(folder / "a.mp4", frames)
+    images[0].save(folder / "a.gif", save_all=True, append_images=images[1:], duration=40)
+    (folder / "images").mkdir()
+    for number, image in enumerate(images):
+        image.save(folder / "images" / f"{number}.png")
+    np.save(folder / "a.npy", np.stack([frames[..., 0].reshape(8, -1) / 255] * 2))
+    return [folder / name for name in ("a.mp4", "a.gif", "images", "a.npy")]
+
+
+@pytest.mark.parametrize("resolution", [None, (4, 8), 5])
+def test_a_stream_has_the_frames_of_the_first_sequence(tmp_path, resolution):
+    for path in write_all_kinds(tmp_path):
+        first = load_sequences(path, resolution)[0]
+        with open_frames(path, resolution) as stream:
+            assert stream.shape == first.shape
+            assert stream.frame_rate == first.frame_rate
+            frames = [*stream]
+            assert [*stream] == []
+        assert torch.equal(torch.stack(frames), first.frames)
+        assert all(frame.dtype == torch.float32 for frame in frames)
+
+
+def test_streams_can_be_read_in_turn(tmp_path):
+    paths = [path for path in write_all_kinds(tmp_path) if path.suffix != ".npy"]
+    with (
+        open_frames(paths[0], 4) as a,
+        open_frames(paths[1], 4) as b,
+        open_frames(paths[2], 4) as c,
+    ):
+        triples = [*zip(a, b, c, strict=True)]
+    assert len(triples) == 8
+    for a, b, c in triples:
+        assert torch.allclose(a, c, atol=0.03)
+        assert torch.allclose(b, c, atol=0.03)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Every process that was started."""
+    processes = []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            processes.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    return processes
+
+
+def stop_with(error, path):
+    """Reads a frame and then has an error of its own."""
+    with open_frames(path) as stream:
+        next(stream.frames)
+        raise error
+
+
+def test_a_reader_that_stops_early_leaves_no_process(tmp_path, started):
+    # more than fits in a pipe: ffmpeg waits for its reader
+    write_video(tmp_path / "a.mp4", np.zeros((80, 64, 64, 3), np.uint8))
+    started.clear()
+    with open_frames(tmp_path / "a.mp4") as stream:
+        next(stream.frames)
+        assert started[-1].poll() is None
+    with pytest.raises(ZeroDivisionError):
+        stop_with(ZeroDivisionError(), tmp_path / "a.mp4")
+    assert started
+    assert all(process.returncode is not None for process in started)
+
+
+def test_errors_of_who_reads_are_left_alone(tmp_path):
+    for path in write_all_kinds(tmp_path):
+        with pytest.raises(ValueError, match=r"^mine$"):
+            stop_with(ValueError("mine"), path)
+
+
+def test_an_open_gif_leaves_warnings_alone(tmp_path):
+    before = [*warnings.filters]
+    path = write_all_kinds(tmp_path)[1]
+    with open_frames(path) as stream:
+        next(stream.frames)
+        assert warnings.filters == before
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
+@pytest.mark.parametrize("other", [(96, 48), (32, 48), (64, 32), (128, 128)])
+def test_frames_of_another_size_are_refused_with_their_number(tmp_path, suffix, other):
+    path = tmp_path / f"a{suffix}"
+    write_changing_video(path, [(64, 48), other])
+    frames, message = streamed(path)
+    assert message == (
+        f"{path}: after {len(frames)} frames of 64 x 48 pixels comes one of {other[0]} x {other[1]}"
+    )
+    assert len(frames) == 20
+    assert all(len(frame) == 64 * 48 for frame in frames)
+    with pytest.raises(ValueError, match="after 20 frames of 64 x 48"):
+        read_video(path, resolution=5)
+
+
+def test_parts_of_one_size_are_one_video(tmp_path):
+    write_changing_video(tmp_path / "a.mkv", [(64, 48), (64, 48)])
+    frames, message = streamed(tmp_path / "a.mkv")
+    assert (len(frames), message) == (40, None)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_a_stream_says_after_how_many_frames_a_file_ends_early(tmp_path, suffix, share):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
+    faststart = ["-movflags", "faststart"] if suffix in (".mp4", ".mov") else []
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    write_video(whole, noise, [*faststart, "-bf", "0"])
+    cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+    frames, message = streamed(cut)
+    assert message == f"{cut}: damaged after {len(frames)} frames"
+    assert 30 * share - 12 < len(frames) < 30  # some are still in the decoder
+    with pytest.raises(ValueError, match=f"^{cut}: damaged after {len(frames)} frames$"):
+        read_video(cut)
+
+
+def test_a_stream_of_images_names_the_odd_one(tmp_path):
+    for number in range(3):
+        Image.new("L", (4, 6)).save(tmp_path / f"{number}.png")
+    Image.new("L", (4, 7)).save(tmp_path / "3.png")
+    frames, message = streamed(tmp_path)
+    assert len(frames) == 3
+    assert message == f"{tmp_path}/3.png: its size is (7, 4), that of 0.png (6, 4)"
+
+
+@pytest.mark.parametrize("name", ["none.mp4", "none.gif", "none.h5", "none"])
+def test_there_must_be_something_to_open(tmp_path, name):
+    with pytest.raises((FileNotFoundError, ValueError), match=name), open_frames(tmp_path / name):
+        pass

@@ -1,0 +1,204 @@
+"""`seqebm train` and `seqebm evaluate`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seqebm.cli.common import COUNT, PATH, generator, picture_shape
+
+if TYPE_CHECKING:
+    from seqebm.data import Sequences
+    from seqebm.learning.recipes import Recipe
+    from seqebm.learning.runs import Run
+    from seqebm.models import SequenceModel
+
+
+@click.command()
+@click.argument("model")
+@click.option("--data", "source", required=True, help="A data file, or 'balls' to generate videos.")
+@click.option("--out", required=True, type=PATH, help="Folder of the run.")
+@click.option("--preset", help="A named recipe, such as thesis-balls.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A key of the recipe.")
+@click.option("--visible", help="Kind of the visible units; short for --set visible=KIND.")
+@click.option(
+    "--device", default="cpu", show_default=True, help="Where to train: cpu, cuda, cuda:1."
+)
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+def train(
+    model: str,
+    source: str,
+    out: Path,
+    preset: str | None,
+    settings: tuple[str, ...],
+    visible: str | None,
+    device: str,
+    resume: bool,
+) -> None:
+    """Train MODEL (rbm, trbm, rtrbm, rnn, lstm, gru, stack) and keep it in a folder."""
+    from seqebm.checks import usable_device
+    from seqebm.learning import parallel, runs
+    from seqebm.learning.recipes import make_recipe
+
+    usable_device(device)  # before anything is made
+    keys = _pairs(settings)
+    recipe = make_recipe(model, preset, keys if visible is None else {**keys, "visible": visible})
+    sequences, held_out = _training_data(source, recipe)
+    with parallel.process_group():
+        trained, history = runs.start(
+            out,
+            recipe,
+            source if sequences is None else str(Path(source).resolve()),
+            sequences,
+            resume=resume,
+            device=device,
+            evaluate=lambda model: _next_frame_error(model, held_out),
+        )
+        if parallel.rank() > 0:
+            return
+    parameters = sum(p.numel() for p in trained.parameters())
+    click.echo(
+        f"{out}: {type(trained).__name__} with {parameters} parameters, {recipe.steps} steps"
+    )
+    if "error" in history[-1]:
+        error = history[-1]["error"]
+        click.echo(f"next-frame error on held-out sequences, summed over a frame: {error:.3f}")
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("--data", "source", required=True, help="A data file, or 'balls' for fresh videos.")
+@click.option("--train", "training", help="Training data of the yardsticks (default: the run's).")
+@click.option(
+    "--prompt", default=10, show_default=True, type=COUNT, help="Frames given before a free run."
+)
+@click.option("--likelihood", is_flag=True, help="Also nats per frame (small models only).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def evaluate(
+    run: Path, source: str, training: str | None, prompt: int, likelihood: bool, as_json: bool
+) -> None:
+    """Measure the run's model on held-out sequences, beside simple yardsticks."""
+    from seqebm import evaluate as measure
+    from seqebm.learning.runs import open_run
+
+    opened = open_run(run)
+    frames, lengths = _test_data(opened, source).padded()
+    if prompt >= int(lengths.max()):
+        raise ValueError(f"--prompt: expected less than {int(lengths.max())} frames, got {prompt}")
+    name = type(opened.model).__name__
+    yardsticks = measure.yardsticks(*_yardstick_data(opened, training).padded())
+    predictors = {name: opened.model.predict, **yardsticks}
+    scores = measure.next_frame_table(predictors, frames, lengths)
+    horizons = [h for h in (1, 2, 5, 10, 20, 50) if prompt + h <= int(lengths.max())]
+    free = measure.free_run_errors(
+        lambda prefix, length, rng: opened.model.sample_means(length, len(prefix), prefix, rng),
+        frames,
+        prompt,
+        horizons,
+        generator(1),
+        lengths=lengths,
+    )
+    report: dict[str, Any] = {
+        "next_frame": measure.to_json(scores),
+        "free_run": {str(h): measure.to_json(score) for h, score in free.items()},
+    }
+    if likelihood:
+        log_prob = opened.model.log_prob(frames, lengths).detach()
+        report["nats_per_frame"] = float(log_prob.sum() / lengths.sum())
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    click.echo("Squared error of the next frame, t = 2 … T\n" + measure.format_table(scores))
+    for horizon, score in free.items():
+        click.echo(f"\nFree run from {prompt} frames, horizon {horizon}")
+        click.echo(measure.format_table(score))
+    if likelihood:
+        click.echo(f"\nlog-likelihood: {report['nats_per_frame']:.4f} nats per frame")
+
+
+# --- what the two share ----------------------------------------------------------------------
+
+
+def _pairs(settings: tuple[str, ...]) -> dict[str, str]:
+    """KEY=VALUE texts as a dictionary."""
+    for setting in settings:
+        if "=" not in setting:
+            raise ValueError(f"--set: expected KEY=VALUE, got {setting!r}")
+    return dict(setting.split("=", 1) for setting in settings)
+
+
+def part(sequences: Sequences, *splits: str) -> Sequences | None:
+    """The first of the named splits that the sequences have."""
+    present = {sequence.split for sequence in sequences}
+    return next((sequences.split(name) for name in splits if name in present), None)
+
+
+def _training_data(source: str, recipe: Recipe) -> tuple[Sequences | None, Sequences | None]:
+    """What to train on (None: generated videos), and what to watch the training by, if anything."""
+    from seqebm.data import load_sequences
+
+    if source == "balls":
+        return None, _fresh_videos(recipe, 20)
+    sequences = load_sequences(source)
+    held_out = part(sequences, "valid", "test")
+    return _training_part(sequences, source), None if held_out is None else held_out[:20]
+
+
+def _training_part(sequences: Sequences, source: str) -> Sequences:
+    """The sequences marked as training data, or else those not marked as held out."""
+    from seqebm.data import Sequences
+
+    marked = part(sequences, "train")
+    if marked is not None:
+        return marked
+    free = [sequence for sequence in sequences if sequence.split not in ("valid", "test")]
+    if not free:
+        raise ValueError(f"{source}: holds no training data, all sequences are marked as held out")
+    return Sequences(free)
+
+
+def _fresh_videos(recipe: Recipe, count: int) -> Sequences:
+    """Bouncing balls that no training run sees."""
+    from seqebm.data import Sequences
+    from seqebm.learning.recipes import held_out_videos
+
+    return Sequences.from_frames(held_out_videos(recipe, count))
+
+
+def _test_data(run: Run, source: str) -> Sequences:
+    """What a run is measured on: the test split of a file, all of it, or fresh videos."""
+    from seqebm.data import load_sequences
+
+    if source == "balls":
+        return _fresh_videos(run.recipe, 200)
+    sequences = load_sequences(source, picture_shape(run.format.shape))
+    return part(sequences, "test") or sequences
+
+
+def _yardstick_data(run: Run, training: str | None) -> Sequences:
+    """What the yardsticks are fitted on: 200 sequences that the run was trained on."""
+    from seqebm.data import Sequences, load_sequences
+    from seqebm.learning.recipes import ball_videos
+
+    source = training or run.data
+    if source == "balls":
+        return Sequences.from_frames(ball_videos(run.recipe, 200)(0))
+    return _training_part(load_sequences(source), source)[:200]
+
+
+def _next_frame_error(model: SequenceModel, held_out: Sequences | None) -> dict[str, float]:
+    """The error of held-out sequences for the history; nothing where there are none."""
+    from seqebm.evaluate import prediction_errors
+
+    if held_out is None:
+        return {}
+    device = next(model.parameters()).device
+    frames, lengths = (part.to(device) for part in held_out.padded())
+    try:
+        return {"error": float(prediction_errors(model.predict, frames, lengths).mean())}
+    except ValueError:  # predictions that are not finite; the next step will say what is wrong
+        return {"error": math.nan}
