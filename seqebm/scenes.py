@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqebm import video
 from seqebm.data.noise import salt_and_pepper
-from seqebm.models import RTRBM, TRBM, SequenceModel
+from seqebm.models import RTRBM, TRBM, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
 from seqebm.video import Pictures
 
@@ -80,9 +80,13 @@ def comparison(
 def weights(model: SequenceModel, shape: Shape, count: int = 36) -> Pictures:
     """Receptive fields and, where the model has them, hidden-to-hidden weights (fig. 3.4).
 
+    Of a stack, those of its bottom layer.
+
     Raises:
         ValueError: a model whose conditional is no RBM.
     """
+    if isinstance(model, Stack):
+        return weights(model[:1].top, shape, count)
     if not isinstance(model, EnergyModel):
         raise ValueError(f"model: expected one with RBM weights, got {type(model).__name__}")
     count = min(count, len(model.weight))

@@ -246,6 +246,12 @@ def test_weights_and_what_drives_them(build, recurrent):
         assert shown.shape[2] > fields.shape[2] + 70 + 3 * MARGIN
 
 
+def test_a_stack_shows_the_weights_of_its_bottom_layer():
+    layer = filled(seqebm.TRBM(VISIBLE, 5))
+    shown = scenes.weights(seqebm.Stack([layer, seqebm.RBM(5, 3)]), SHAPE)
+    assert np.array_equal(shown, scenes.weights(layer, SHAPE))
+
+
 def test_only_the_first_units_are_shown():
     model = filled(seqebm.RTRBM(VISIBLE, 50))
     shown, fewer = scenes.weights(model, SHAPE), scenes.weights(model, SHAPE, count=5)
