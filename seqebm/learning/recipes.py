@@ -136,6 +136,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr": 0.003,
         "gibbs_steps": "1",
     },
+    # Sutskever 2013, sec. 3.3-3.4: four taps, 10 000 sequences a layer (there with SGD and CD-1)
+    "thesis-layers": {
+        "hidden": 200,
+        "layers": "trbm:200,trbm:400",
+        "order": 4,
+        "steps": 10_000,
+        "batch": 1,
+        "lr": 0.003,
+        "gibbs_steps": "5",
+        "balls": 2,
+        "resolution": 20,
+    },
     # the strongest model that a laptop trains in about three minutes; the noise makes its next
     # frame a little worse and nearly halves its error of denoising
     "demo": {
