@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from seqebm.evaluate import Score, prediction_errors
-from seqebm.learning.recipes import held_out_videos, make_recipe, train
+from seqebm.learning.recipes import held_out_videos, make_recipe
+from seqebm.learning.training import train
 
 CHANGES = {
     "as it is": {},
