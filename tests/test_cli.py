@@ -223,7 +223,7 @@ def files():
 # --- help ------------------------------------------------------------------------------------
 
 
-GROUPS = ("data", "data balls", "data video", "data noise")
+GROUPS = ("data", "data balls", "data video", "data noise", "data hiddens")
 PLAIN = ("train", "evaluate", "sample", "denoise", "render", "demo")
 
 
@@ -306,6 +306,16 @@ def test_data_video_makes_frames_of_30_by_30(done):
     (one,) = load_sequences("new.h5")
     assert one.shape == (30, 30)
     assert one.frames.shape == (LENGTH, 900)
+
+
+def test_data_hiddens_are_what_a_layer_above_learns_from(done):
+    done("data hiddens run --data ragged.h5 --out hiddens.h5")
+    for given, found in zip(load_sequences("ragged.h5"), load_sequences("hiddens.h5"), strict=True):
+        assert torch.equal(found.frames, seqebm.load("run").filter(given.frames[None])[0])
+        assert (found.name, found.split, found.unit) == (given.name, given.split, "probability")
+    done("train rtrbm --data hiddens.h5 --out upper --set steps=1 --set hidden=3")
+    stack = seqebm.Stack([seqebm.load("run"), seqebm.load("upper")])
+    assert stack.predict(load_sequences("ragged.h5")[0].frames[None]).shape[2] == SIDE * SIDE
 
 
 @pytest.mark.parametrize("kind", NOISES)
@@ -1187,6 +1197,7 @@ def test_the_demonstration_prints_its_report(line, folder, done, monkeypatch):
         ("denoise run --data clip.mp4 --layers 1 --out new.mp4", "--layers: the run has no stack"),
         ("train stack --data balls --out new --set layers=trbm", "layers: expected KIND:HIDDEN"),
         ("train stack --data balls --out new --set layers=rnn:2,rnn:2", r"layers\[0\]: .*got RNN"),
+        ("data hiddens run --data wide.h5 --out new.h5", r"frames: expected shape .*100"),
         ("data noise clip.mp4 --out new.h5", "--kind, --missing"),
         ("data noise clip.mp4 --kind snow --out new.h5", "--kind: .*salt-and-pepper.* 'snow'"),
         ("data noise clip.mp4 --missing teeth --out new.h5", "--missing: .*pixels.* 'teeth'"),

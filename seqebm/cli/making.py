@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seqebm.cli.common import COUNT, PATH, SEED, generator, write_sequences
+from seqebm.cli.common import COUNT, PATH, SEED, generator, picture_shape, write_sequences
 
 if TYPE_CHECKING:
     from seqebm.data.noise import Noise
@@ -97,6 +97,25 @@ def data_noise(
     if mask_out is not None:
         write_sequences(mask_out, Sequences(masks))
     click.echo(f"{out}: {len(noisy)} videos, {sum(len(one.frames) for one in noisy)} frames")
+
+
+@data.command("hiddens")
+@click.argument("run", type=PATH)
+@click.option("--data", "source", required=True, type=PATH, help="What the run's model is given.")
+@click.option("--out", required=True, type=PATH, help="The .h5 file to write.")
+def data_hiddens(run: Path, source: Path, out: Path) -> None:
+    """Filtered means of the hidden units of a trained model, for another model to learn from."""
+    from seqebm.data import load_sequences, save_sequences
+    from seqebm.learning.runs import open_run
+
+    opened = open_run(run)
+    sequences = load_sequences(source, picture_shape(opened.format.shape))
+    plain = {"unit": "probability", "shape": (), "scale": 1.0, "offset": 0.0}
+    save_sequences(
+        out,
+        (replace(s, frames=opened.model.filter(s.frames[None])[0], **plain) for s in sequences),
+    )
+    click.echo(f"{out}: {len(sequences)} sequences, {int(sequences.lengths.sum())} frames")
 
 
 def _named(option: str, known: dict[str, Noise], name: str) -> Noise:

@@ -105,10 +105,7 @@ class Sequences(collections.abc.Sequence[Sequence]):
     def __init__(self, sequences: Iterable[Sequence]) -> None:
         self._items = tuple(sequences)
         for item in self._items:
-            if not isinstance(item, Sequence):
-                raise TypeError(
-                    f"sequences must be seqebm.data.Sequence, got {type(item).__name__}"
-                )
+            _check_item(item)
 
     @classmethod
     def from_frames(
@@ -191,7 +188,8 @@ def save_sequences(path: str | os.PathLike[str], sequences: Iterable[Sequence]) 
     """Writes sequences to an HDF5 file, all or nothing.
 
     Frames are float32 data sets ``/sequences/00000 …`` ``[time, visible]`` whose attributes are
-    the other fields of `Sequence`.
+    the other fields of `Sequence`. Sequences that are made while they are iterated over are
+    written one by one, so that there may be more of them than fit in memory.
 
     Args:
         path: The file to write; an older file is replaced once the new one is complete.
@@ -199,6 +197,7 @@ def save_sequences(path: str | os.PathLike[str], sequences: Iterable[Sequence]) 
 
     Raises:
         ValueError: If there is no sequence.
+        TypeError: If an item is not a `Sequence`.
         OSError: If the file cannot be written.
 
     Example:
@@ -208,13 +207,13 @@ def save_sequences(path: str | os.PathLike[str], sequences: Iterable[Sequence]) 
         ...     read_sequences(f"{folder}/data.h5")[0].name
         'noise'
     """
-    items = Sequences(sequences)
-    if not items:
-        raise ValueError("sequences must not be empty")
     with write_hdf5(path, _FORMAT) as file:
         group = file.create_group("sequences")
-        for number, item in enumerate(items):
+        for number, item in enumerate(sequences):
+            _check_item(item)
             _write(group, f"{number:05d}", item)
+        if not len(group):
+            raise ValueError("sequences must not be empty")
 
 
 def read_sequences(path: str | os.PathLike[str]) -> Sequences:
@@ -236,6 +235,11 @@ def read_sequences(path: str | os.PathLike[str]) -> Sequences:
         if not names:
             raise ValueError("no sequences in it")
         return Sequences(_read(group[name], Path(path)) for name in names)
+
+
+def _check_item(item: Any) -> None:
+    if not isinstance(item, Sequence):
+        raise TypeError(f"sequences must be seqebm.data.Sequence, got {type(item).__name__}")
 
 
 def _write(group: Any, name: str, item: Sequence) -> None:
