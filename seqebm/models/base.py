@@ -237,7 +237,8 @@ class SequenceModel(nn.Module, ABC):
             ValueError: a length or batch below 1, a bad prefix, or bad known frames.
             TypeError: a mask that is not bool, or one of `known` and `mask` without the other.
         """
-        held = self._held(known, mask, (batch if prefix is None else len(prefix), length))
+        count = batch if prefix is None or len(prefix) == 1 else len(prefix)
+        held = self._held(known, mask, (count, length))
 
         def step(context: Context, state: State, t: int) -> tuple[Tensor, Context, State]:
             return self._draw(context, state, generator, None if held is None else held[:, t])
@@ -391,7 +392,8 @@ class SequenceModel(nn.Module, ABC):
         """Half of the way from the frames to each value's mean given all other values."""
         frames = frames.detach().requires_grad_()
         count = frames[..., 0].numel() if lengths is None else int(lengths.sum())
-        log_prob = -count * self.loss(frames, lengths, generator)
+        # this loss, for one with persistent chains would move them on
+        log_prob = -count * SequenceModel.loss(self, frames, lengths, generator)
         (gradient,) = torch.autograd.grad(log_prob, frames)
         return (frames + self.visible.mean_by_gradient(frames, gradient)).detach() / 2
 

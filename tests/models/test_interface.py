@@ -521,8 +521,9 @@ def test_samples_keep_what_is_known(any_model):
     drawn = any_model.sample(6, batch=2, known=dirty, mask=mask, generator=generator())
     assert torch.equal(drawn[mask], known[mask])
     assert bool(drawn.isfinite().all())
-    again = any_model.sample(6, known=dirty, mask=mask, prefix=frames(2), generator=generator())
-    assert torch.equal(again[mask], known[mask])
+    for prefix in (frames(2), frames(1)):
+        again = any_model.sample(6, 2, prefix, generator(), known=dirty, mask=mask)
+        assert torch.equal(again[mask], known[mask])
 
 
 @pytest.mark.parametrize(

@@ -212,3 +212,12 @@ def test_there_is_at_least_one_chain():
 def test_the_conditional_is_the_same_machine():
     model = rbm()
     torch.testing.assert_close(model.log_prob(VECTORS), exact_log_prob(model._static, VECTORS))
+
+
+def test_denoising_leaves_persistent_chains_where_they_are():
+    model = seqebm.RBM(4, 3)
+    model.start_chains(5)
+    before = model.chains.clone()
+    frames = torch.rand(1, 3, 4)
+    model.denoise(frames, frames > 0.5, sweeps=2)
+    assert torch.equal(model.chains, before)
