@@ -110,7 +110,7 @@ def data_hiddens(run: Path, source: Path, out: Path) -> None:
 
     opened = open_run(run)
     sequences = load_sequences(source, picture_shape(opened.format.shape))
-    plain = {"unit": "probability", "shape": (), "scale": 1.0, "offset": 0.0}
+    plain: dict[str, Any] = {"unit": "probability", "shape": (), "scale": 1.0, "offset": 0.0}
     save_sequences(
         out,
         (replace(s, frames=opened.model.filter(s.frames[None])[0], **plain) for s in sequences),

@@ -68,6 +68,7 @@ class Quality:
         self._shape = shape
         self._squared_error = self._summed_ssim = 0.0
         self._frames = self._visible = 0
+        self._waiting = torch.empty(0), torch.empty(0)  # frames that make no block yet
 
     def add(self, clean: Tensor, estimate: Tensor) -> None:
         """Compare the next frames.
@@ -88,18 +89,29 @@ class Quality:
         shape = frame_shape(visible, self._shape)
         if min(shape) < 3:
             raise ValueError(f"shape: expected at least 3 x 3 pixels for SSIM, got {shape}")
-        size = max(1, _BLOCK_PIXELS // visible)
-        for block, estimated in zip(clean.split(size), estimate.split(size), strict=True):
-            a, b = (part.detach().cpu().double().numpy() for part in (block, estimated))
-            self._squared_error += float(np.square(a - b).sum())
-            self._summed_ssim += self._ssim(a, b, shape)
         self._frames += frames
         self._visible = visible
+        new = (part.detach().cpu().double() for part in (clean, estimate))
+        clean, estimate = (torch.cat(pair) for pair in zip(self._waiting, new, strict=True))
+        size = max(1, _BLOCK_PIXELS // visible)  # single frames would take many times longer
+        whole = len(clean) // size * size
+        for start in range(0, whole, size):
+            self._compare(clean[start : start + size], estimate[start : start + size])
+        self._waiting = clean[whole:], estimate[whole:]
+
+    def _compare(self, clean: Tensor, estimate: Tensor) -> None:
+        """Compare a block of frames."""
+        self._squared_error += float((clean - estimate).square().sum())
+        shape = frame_shape(clean.shape[1], self._shape)
+        self._summed_ssim += self._ssim(clean.numpy(), estimate.numpy(), shape)
 
     def result(self) -> VideoQuality:
         """The quality of all frames so far; a ValueError if there are none."""
         if self._frames == 0:
             raise ValueError("frames: expected at least one to have been added, got none")
+        if len(self._waiting[0]):
+            self._compare(*self._waiting)
+            self._waiting = torch.empty(0), torch.empty(0)
         mse = self._squared_error / (self._frames * self._visible)
         psnr = -10 * math.log10(mse) if mse > 0 else math.inf
         return VideoQuality(mse, psnr, self._summed_ssim / self._frames, self._frames)
