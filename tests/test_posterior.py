@@ -164,9 +164,17 @@ def test_log_partition_by_mean_field():
 # --- bounds ----------------------------------------------------------------------------------
 
 
-def sampled_bound(model, frames, samples=4000):
-    bound = lower_bound(model, frames.unsqueeze(0), samples=samples, generator=generator())
-    return float(bound.value), float(bound.standard_error)
+def sampled_bound(model, frames, copies=2000):
+    """The bound of one sequence and its standard error, from copies of it that draw together."""
+    many = frames.expand(copies, -1, -1)
+    values = lower_bound(model, many, samples=2, generator=generator()).value
+    return float(values.mean()), float(values.std() / copies**0.5)
+
+
+def test_the_standard_error_is_that_of_the_draws():
+    model, frames = strong(seqebm.TRBM(3, 2)), binary(1, 3, 3)
+    bounds = lower_bound(model, frames.expand(300, -1, -1), samples=20, generator=generator())
+    assert float(bounds.standard_error.mean()) == pytest.approx(float(bounds.value.std()), rel=0.2)
 
 
 @pytest.mark.parametrize("connections", [("hh",), ("hh", "vh", "vv"), ("vh", "hv")])
