@@ -124,7 +124,6 @@ def overlaid(frames: Tensor, known: Tensor | None) -> Tensor:
     return frames if known is None else torch.where(known.isnan(), frames, known)
 
 
-@torch.no_grad()
 def mean_field(rbm: RBMEnergy, h: Tensor, steps: int, known: Tensor | None = None) -> Tensor:
     """Solve the mean-field equations of second order for E[v], beginning with hidden means h.
 

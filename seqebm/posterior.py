@@ -74,7 +74,7 @@ def particle_posterior(
 
     Raises:
         TypeError: another model than a TRBM.
-        ValueError: bad frames or lengths, or less than 1 particle or a lag below 0.
+        ValueError: bad frames or lengths, or less than 1 particle or a lag below 1.
 
     Example:
         >>> from seqebm.models import TRBM
@@ -112,7 +112,7 @@ def particle_posterior(
         places, log_weights = _chosen(log_weights, effective[-1], generator)
         mean = _picked(mean, places)
         recent = deque(_picked(past, places) for past in recent)
-        drawn = Bernoulli(mean.shape[-1]).sample_into(torch.empty_like(mean), mean, generator)
+        drawn = Bernoulli(mean.shape[-1]).sample(mean, generator)
         recent.append(drawn)
         if windows is not None:
             windows = torch.cat([drawn.unsqueeze(2), _picked(windows, places)[:, :, :-1]], 2)
@@ -259,7 +259,7 @@ def _drawn_bound(
     if not above and _is_exact(layer):
         return layer.log_prob(frames, lengths).sum(1)
     mean = layer.filter(frames, lengths)
-    h = Bernoulli(mean.shape[-1]).sample_into(torch.empty_like(mean), mean, generator)
+    h = Bernoulli(mean.shape[-1]).sample(mean, generator)
     contexts, _ = layer.scan_given(layer.initial_state(len(frames)), frames, h)
     rbm = layer.rbm(at(contexts, BEFORE))
     log_q = Bernoulli(mean.shape[-1]).log_prob(h, mean.logit(eps=TINY))

@@ -72,6 +72,10 @@ class Units(nn.Module, ABC):
     def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
         """Fill `out` with samples of units that have the given mean, and return it."""
 
+    def sample(self, mean: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Samples of units that have the given mean, [..., size]."""
+        return self.sample_into(torch.empty_like(mean), mean, generator)
+
     @abstractmethod
     def pick(self, mean: Tensor, place: Tensor) -> Tensor:
         """The states at `place` in (−½, ½) of the distributions with the given mean.

@@ -92,7 +92,7 @@ class Factorial(Conditional):
     ) -> tuple[Tensor, Tensor]:
         check_generator(generator, self.x.device)
         mean = self.units.mean(self.x)
-        drawn = self.units.sample_into(torch.empty_like(mean), mean, generator)
+        drawn = self.units.sample(mean, generator)
         return gibbs.overlaid(drawn, known), gibbs.overlaid(mean, known)
 
     def with_state_axis(self) -> Factorial:

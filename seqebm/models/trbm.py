@@ -145,11 +145,7 @@ class TRBM(TemporalModel):
 
     def scan_given(self, state: Past, frames: Tensor, hidden: Tensor) -> tuple[Context, Past]:
         """Remember these hidden units [batch, time, hidden] in the place of the filtered means."""
-        contexts, after = self.scan(state, frames)
-        if contexts.hidden is None:
-            return contexts, after
-        windows = delay(state.hidden, hidden)
-        return contexts._replace(hidden=windows), after._replace(hidden=at(windows, LAST))
+        return _remembering(state, *self.scan(state, frames), hidden)
 
     def imagine(
         self,
@@ -159,15 +155,13 @@ class TRBM(TemporalModel):
         hidden: Tensor | None = None,
     ) -> tuple[Context, Past]:
         """Remember a drawn frame with hiddens drawn from P(h_t | v_t, …) (Alg. 1, line 3)."""
-        frames = frame.unsqueeze(1)
+        contexts, after = self.scan(state, frame.unsqueeze(1))
+        if hidden is None and contexts.hidden is not None:
+            mean = contexts.hidden[:, -1, 0]
+            hidden = Bernoulli(mean.shape[-1]).sample(mean, generator)
         if hidden is None:
-            contexts, after = self.scan(state, frames)
-            if contexts.hidden is None:
-                return contexts, after
-            newest = contexts.hidden[:, -1, 0]
-            units = Bernoulli(newest.shape[-1])
-            hidden = units.sample_into(torch.empty_like(newest), newest, generator)
-        return self.scan_given(state, frames, hidden.unsqueeze(1))
+            return contexts, after
+        return _remembering(state, contexts, after, hidden.unsqueeze(1))
 
     @torch.no_grad()
     def sample_like_rtrbm(
@@ -188,3 +182,13 @@ class TRBM(TemporalModel):
             return frame, *self.scan(state, frame.unsqueeze(1))
 
         return self._generate(length, batch, prefix, step)
+
+
+def _remembering(
+    state: Past, contexts: Context, after: Past, hidden: Tensor
+) -> tuple[Context, Past]:
+    """What a scan from `state` gave, with these hidden units in the place of the filtered means."""
+    if contexts.hidden is None:
+        return contexts, after
+    windows = delay(state.hidden, hidden)
+    return contexts._replace(hidden=windows), after._replace(hidden=at(windows, LAST))
