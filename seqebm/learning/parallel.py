@@ -6,6 +6,7 @@ Without a process group of `torch.distributed` there is one process, and nothing
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ def process_group() -> Iterator[None]:
     if "TORCHELASTIC_RUN_ID" not in os.environ or _together():
         yield
         return
+    # Torch's optimisers load this module late; its default arguments would then hold the new group
+    # for good, and the group's threads, which abort a process that ends while they let go a tensor.
+    importlib.import_module("torch.distributed.nn")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # which "cuda" then means
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")

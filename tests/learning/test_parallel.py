@@ -181,6 +181,23 @@ tell(flat(model))
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="lists threads as Linux does")
+def test_the_threads_of_the_group_end_with_it(tmp_path):
+    code = """
+import atexit
+from pathlib import Path
+train("rnn", steps=1)
+def threads():
+    return sorted((one / "comm").read_text().strip() for one in Path("/proc/self/task").iterdir())
+during, rank = threads(), parallel.rank()
+atexit.register(lambda: print(json.dumps([rank, [during, threads()]]), flush=True))
+"""
+    for during, after in processes(2, code, tmp_path).values():
+        assert any("gloo" in name for name in during)
+        assert not any("gloo" in name for name in after)
+
+
+@pytest.mark.slow
 def test_a_batch_smaller_than_the_number_of_processes(tmp_path):
     code = 'fit(build("rnn"), lambda step: torch.rand(1, 3, 4), steps=1)'
     message = "batch: expected at least 2 sequences, one for every process"
