@@ -1,29 +1,33 @@
 """Measure one and two layers of TRBMs on two balls in 20 x 20 pixels, and what they denoise.
 
-    for c in hh,vh,vv vh,vv hh,vv hh,vh; do
-        seqebm train stack --data balls --preset thesis-layers --set connections=$c --out RUNS/$c
+    for p in thesis-layers balls-layers; do
+        for c in hh,vh,vv vh,vv hh,vv hh,vh; do
+            seqebm train stack --data balls --preset $p --set connections=$c --out RUNS/$p/$c
+        done
+        seqebm train rbm --data balls --preset $p --out RUNS/$p/rbm
     done
-    seqebm train rbm --data balls --preset thesis-layers --out RUNS/rbm
     python docs/results/layers.py RUNS [COMMIT]
 
 Sutskever 2013, sec. 3.3-3.4.1, with the noise of his fig. 3.2: smaller balls at fixed places that
 appear and disappear, at three strengths. Five test sets of 20 videos, one for each seed; means and
 standard errors are over all 100 videos. Yardsticks are fitted on 200 noisy and clean videos of each
-strength, which the models never see.
+strength, which the models never see. The figures go into layers.json, fig. 3.2 into videos/layers.
 """
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from seqebm import video
 from seqebm.data import bouncing_balls
 from seqebm.data.noise import flickering_balls, missing_pixels
 from seqebm.evaluate import (
+    QualityScore,
     Score,
     denoisers,
     free_run_errors,
@@ -35,12 +39,11 @@ from seqebm.learning import load_training
 from seqebm.learning.runs import open_run
 from seqebm.models import SequenceModel, Stack
 
+PRESETS = ("thesis-layers", "balls-layers")
 NAMES = {"hh,vh,vv": "TRBM", "vh,vv": "TRBM-HH", "hh,vv": "TRBM-VH", "hh,vh": "TRBM-VV"}
 STRENGTHS = (0.1, 0.3, 0.6)
 SEEDS = (1, 2, 3, 4, 5)
 HORIZONS = [1, 2, 5, 10, 20]
-
-Denoiser = Callable[[Tensor], Tensor]
 
 
 def generator(seed: int) -> torch.Generator:
@@ -96,14 +99,23 @@ def generation(model: SequenceModel, clean: Tensor) -> dict[str, object]:
     }
 
 
-def denoising(models: dict[str, SequenceModel], clean: Tensor, strength: float) -> dict:
-    """The quality of what every model and every yardstick makes of the noisy videos."""
-    train = videos(200, 40_000)
-    yardsticks = denoisers(flickering_balls(train, strength, generator(9)), train)
+def scores(table: Mapping[str, QualityScore]) -> dict[str, dict]:
+    """As plain dictionaries."""
+    return {name: score._asdict() for name, score in table.items()}
+
+
+def denoising(models: dict[str, SequenceModel], clean: Tensor, strength: float) -> dict[str, dict]:
+    """The quality of what every model makes of the noisy videos."""
     noisy = noisy_videos(clean, strength)
-    ways: dict[str, Denoiser] = {**yardsticks, **{n: m.denoise for n, m in models.items()}}
-    estimates = {name: way(noisy) for name, way in ways.items()}
-    return {name: score._asdict() for name, score in quality_table(estimates, clean).items()}
+    return scores(quality_table({name: m.denoise(noisy) for name, m in models.items()}, clean))
+
+
+def yardsticks(clean: Tensor, strength: float) -> dict[str, dict]:
+    """The quality of what ways without a model make of them."""
+    train = videos(200, 40_000)
+    ways = denoisers(flickering_balls(train, strength, generator(9)), train)
+    noisy = noisy_videos(clean, strength)
+    return scores(quality_table({name: way(noisy) for name, way in ways.items()}, clean))
 
 
 def missing(models: dict[str, SequenceModel], clean: Tensor) -> dict:
@@ -118,26 +130,51 @@ def missing(models: dict[str, SequenceModel], clean: Tensor) -> dict:
             "masked": model.denoise(dark, mask),
             "masked, 5 sweeps": model.denoise(dark, mask, sweeps=5, generator=generator(1)),
         }
-        table[name] = {k: v._asdict() for k, v in quality_table(estimates, clean).items()}
+        table[name] = scores(quality_table(estimates, clean))
     return table
+
+
+def gallery(models: dict[str, SequenceModel], clean: Tensor, folder: Path) -> None:
+    """Fig. 3.2: a video, with noise, and denoised by one layer and by two."""
+    noisy = noisy_videos(clean, 0.3)[:1]
+    rows = {
+        "clean": clean[0],
+        "noisy": noisy[0],
+        "one layer": models["TRBM-VV"].denoise(noisy)[0],
+        "two layers": models["TRBM-VV, 2 layers"].denoise(noisy)[0],
+    }
+    pictures = {name: video.pictures(frames[:60], (20, 20)) for name, frames in rows.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    video.save(folder / "denoised.gif", video.side_by_side(pictures))
+    strips = {name: shown[20:40] for name, shown in pictures.items()}
+    video.save(folder / "denoised.png", video.strip(strips, every=2))
+
+
+def measured(folder: Path, clean: Tensor) -> dict[str, object]:
+    """All figures of one way to train."""
+    models, minutes = all_models(folder)
+    gallery(models, clean, Path(__file__).parents[2] / "videos" / "layers" / folder.name)
+    return {
+        "minutes": minutes,
+        "generation": {name: generation(model, clean) for name, model in models.items()},
+        "denoising": {str(s): denoising(models, clean, s) for s in STRENGTHS},
+        "missing": missing(models, clean),
+    }
 
 
 def main() -> None:
     """Measure the runs and keep the figures."""
     torch.set_num_threads(1)
     folder, *commit = sys.argv[1:]
-    models, minutes = all_models(Path(folder))
     clean = test_videos()
     head = ["git", "rev-parse", "--short", "HEAD"]
     report = {
         "command": "python docs/results/layers.py RUNS",
-        "training": "seqebm train stack --data balls --preset thesis-layers --set connections=…",
+        "training": "seqebm train stack --data balls --preset PRESET --set connections=…",
         "commit": commit[0] if commit else subprocess.check_output(head, text=True).strip(),
         "torch": torch.__version__,
-        "minutes": minutes,
-        "generation": {name: generation(model, clean) for name, model in models.items()},
-        "denoising": {str(s): denoising(models, clean, s) for s in STRENGTHS},
-        "missing": missing(models, clean),
+        "yardsticks": {str(s): yardsticks(clean, s) for s in STRENGTHS},
+        "presets": {name: measured(Path(folder) / name, clean) for name in PRESETS},
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
 
