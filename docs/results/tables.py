@@ -1,4 +1,4 @@
-"""Rebuild the tables in README.md and the learning curves from the JSON files here.
+"""Rebuild the tables and learning curves of README.md and docs/layers.md from the JSON files here.
 
 python docs/results/tables.py
 """
@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
+ROOT = HERE.parents[1]
 
 
 def rows() -> list[str]:
@@ -41,10 +41,7 @@ def speed() -> list[str]:
     (run,) = (r for r in _benchmarks()["runs"] if r["threads"] == 1)
     tables = {**run["updates"], **run["steps"]}
     names = list(dict.fromkeys(name for table in tables.values() for name in table))[1:]
-    lines = [
-        "| × the products alone | " + " | ".join(names) + " |",
-        "|---" * (1 + len(names)) + "|",
-    ]
+    lines = _head("× the products alone", names)
     for title, table in tables.items():
         ratios = [f"{table[name]['ratio']:.2f}" if name in table else "" for name in names]
         lines.append(f"| {title} | " + " | ".join(ratios) + " |")
@@ -58,6 +55,69 @@ def changes() -> list[str]:
     for name, row in report["rows"].items():
         lines.append(f"| {name} | {_pair(row)} | {row['seconds'] / 60:.1f} |")
     return lines
+
+
+def generation(preset: str) -> list[str]:
+    """Errors of the next frame and of free runs, of models with one layer and with two."""
+    horizons = ["1", "5", "10", "20"]
+    lines = _head("squared error a frame", ["next", *(f"free run, {h}" for h in horizons)])
+    for name, row in _layers()["presets"][preset]["generation"].items():
+        scores = [row["next_frame"], *(row["free_run"][h]["model"] for h in horizons)]
+        lines.append(f"| {name} | " + " | ".join(map(_pair, scores)) + " |")
+    return lines
+
+
+def denoising(preset: str) -> list[str]:
+    """What is left of noise of three strengths by every model and yardstick."""
+    report = _layers()
+    strengths = list(report["yardsticks"])
+    lines = _head("squared error a frame; PSNR", strengths)
+    both = {
+        s: {**report["yardsticks"][s], **report["presets"][preset]["denoising"][s]}
+        for s in strengths
+    }
+    for name in both[strengths[0]]:
+        cells = [f"{_squared(both[s][name])}; {both[s][name]['psnr']:.1f} dB" for s in strengths]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def missing(preset: str) -> list[str]:
+    """Videos with a third of their pixels missing."""
+    table = _layers()["presets"][preset]["missing"]
+    ways = list(next(iter(table.values())))
+    lines = _head("squared error a frame", ways)
+    for name, row in table.items():
+        lines.append(f"| {name} | " + " | ".join(_squared(row[way]) for way in ways) + " |")
+    return lines
+
+
+def posterior(part: str) -> list[str]:
+    """What is known of hidden units and likelihoods of models small enough to enumerate."""
+    figures = json.loads((HERE / "posterior.json").read_text())["figures"]
+    lines = _head(part, list(figures))
+    for name in next(iter(figures.values()))[part]:
+        values = [figures[model][part][name] for model in figures]
+        cells = [
+            f"{v['value']:.3f} ± {v['se']:.3f}" if isinstance(v, dict) else f"{v:.4f}"
+            for v in values
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _head(title: str, columns: list[str]) -> list[str]:
+    return [f"| {title} | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+
+
+def _squared(score: dict) -> str:
+    """The error summed over the 400 pixels of a frame."""
+    return f"{400 * score['mse']:.2f} ± {400 * score['mse_se']:.2f}"
+
+
+def _layers() -> dict:
+    report: dict = json.loads((HERE / "layers.json").read_text())
+    return report
 
 
 def _benchmarks() -> dict:
@@ -92,12 +152,31 @@ def curves(path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def pages() -> dict[str, dict[str, list[str]]]:
+    """The tables of every page, by their marks."""
+    layers = {
+        f"{name} of {preset}": table(preset)
+        for preset in ("thesis-layers", "balls-layers")
+        for name, table in [
+            ("generation", generation),
+            ("denoising", denoising),
+            ("missing", missing),
+        ]
+    }
+    small = {part: posterior(part) for part in ("bounds", "nats", "distance", "error")}
+    return {
+        "README.md": {"results": rows(), "changes": changes(), "speed": speed()},
+        "docs/layers.md": {**layers, **small},
+    }
+
+
 def main() -> None:
-    """Write the tables into the README and the curves beside this file."""
-    text = README.read_text()
-    for name, lines in {"results": rows(), "changes": changes(), "speed": speed()}.items():
-        text = between(text, name, lines)
-    README.write_text(text)
+    """Write the tables into the pages and the curves beside this file."""
+    for page, tables in pages().items():
+        text = (ROOT / page).read_text()
+        for name, lines in tables.items():
+            text = between(text, name, lines)
+        (ROOT / page).write_text(text)
     curves(HERE / "curves.png")
 
 
