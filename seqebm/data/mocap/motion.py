@@ -23,7 +23,7 @@ class Joint:
         name: of its own in the skeleton.
         parent: number of the joint that it hangs on, smaller than its own; -1 for the root.
         offset: [3], from there to here at rest, in the axes of the parent.
-        channels: what a motion says of it, in this order: any of "tx", "ty", "tz", "rx", "ry", "rz",
+        channels: what a motion says of it, in order: any of "tx", "ty", "tz", "rx", "ry", "rz",
             none twice. A translation stands in place of the offset's component.
         axes: C, [3, 3], the rotation from the axes about which it turns to those of the skeleton.
         limits: lowest and highest value of each channel where the file has them, else empty.
