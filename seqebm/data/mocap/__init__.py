@@ -1,5 +1,24 @@
 """Motion capture: recordings of moving skeletons, read, posed, written and made ready to learn."""
 
+from seqebm.data.mocap.bvh import read_bvh, write_bvh
+from seqebm.data.mocap.matlab import read_mat
+from seqebm.data.mocap.mit import MIT_COLUMNS, mit_walking, restore_columns
 from seqebm.data.mocap.motion import Joint, Motion, Skeleton
+from seqebm.data.mocap.taylor import body_centred, ground_path, standardised, world, z_scaling
 
-__all__ = ["Joint", "Motion", "Skeleton"]
+__all__ = [
+    "MIT_COLUMNS",
+    "Joint",
+    "Motion",
+    "Skeleton",
+    "body_centred",
+    "ground_path",
+    "mit_walking",
+    "read_bvh",
+    "read_mat",
+    "restore_columns",
+    "standardised",
+    "world",
+    "write_bvh",
+    "z_scaling",
+]

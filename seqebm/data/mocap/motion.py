@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,9 +93,8 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "joints", tuple(self.joints))
-        names = [joint.name for joint in self.joints]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if not names or twice:
+        twice = sorted(name for name, count in Counter(self.names).items() if count > 1)
+        if not self.joints or twice:
             raise ValueError(f"joints: expected one or more, of different names, twice: {twice}")
         for number, joint in enumerate(self.joints):
             if not (-1 if number == 0 else 0) <= joint.parent < number:
@@ -123,11 +123,13 @@ class Skeleton:
         Raises:
             ValueError: there is no joint of this name.
         """
-        if name not in self.names:
-            raise ValueError(f"joint: there is no {name!r}, there are {', '.join(self.names)}")
-        before = self.joints[: self.names.index(name)]
-        start = sum(len(joint.channels) for joint in before)
-        return slice(start, start + len(self.joints[len(before)].channels))
+        start = 0
+        for joint in self.joints:
+            end = start + len(joint.channels)
+            if joint.name == name:
+                return slice(start, end)
+            start = end
+        raise ValueError(f"joint: there is no {name!r}, there are {', '.join(self.names)}")
 
 
 @dataclass(frozen=True, eq=False)
