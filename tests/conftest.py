@@ -1,6 +1,7 @@
 """Small models of every kind for the tests of what all of them share."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,3 +50,17 @@ def any_model(request):
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.5)
     return model
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Real files and folders by their names, from $SEQEBM_DATA or from beside the repository."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SEQEBM_DATA", beside))
+
+    def find(name):
+        if not (folder / name).exists():
+            pytest.skip(f"there is no {folder / name}: set SEQEBM_DATA to the folder of the data")
+        return folder / name
+
+    return find

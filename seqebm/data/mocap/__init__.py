@@ -1,5 +1,6 @@
 """Motion capture: recordings of moving skeletons, read, posed, written and made ready to learn."""
 
+from seqebm.data.mocap.acclaim import read_amc, read_asf, write_amc, write_asf
 from seqebm.data.mocap.bvh import read_bvh, write_bvh
 from seqebm.data.mocap.matlab import read_mat
 from seqebm.data.mocap.mit import MIT_COLUMNS, mit_walking, restore_columns
@@ -14,11 +15,15 @@ __all__ = [
     "body_centred",
     "ground_path",
     "mit_walking",
+    "read_amc",
+    "read_asf",
     "read_bvh",
     "read_mat",
     "restore_columns",
     "standardised",
     "world",
+    "write_amc",
+    "write_asf",
     "write_bvh",
     "z_scaling",
 ]

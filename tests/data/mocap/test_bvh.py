@@ -1,7 +1,5 @@
-import os
 import random
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,15 +30,6 @@ Frame Time: 0.04
 -1.5 .5 2e1 -90 0 +45 0 180 -20
 """
 ARM_VALUES = [[1, 2, 3, 10, 20, 30, 40, 50, 60], [-1.5, 0.5, 20, -90, 0, 45, 0, 180, -20]]
-
-
-def recording():
-    """The real file, where the data are."""
-    folder = os.environ.get("SEQEBM_DATA", Path(__file__).parents[4] / "shared" / "data")
-    path = Path(folder) / "mocap_bvh" / "131_01.bvh"
-    if not path.exists():
-        pytest.skip(f"there is no {path}: set SEQEBM_DATA to the folder of the data")
-    return path
 
 
 def read(tmp_path, content):
@@ -516,8 +505,8 @@ def test_motions_that_cannot_be_written_are_refused(
 # ---------------------------------------------------------------------------------- the real file
 
 
-def test_the_recording_is_read_and_survives_being_written(tmp_path):
-    motion = read_bvh(recording())
+def test_the_recording_is_read_and_survives_being_written(real_data, tmp_path):
+    motion = read_bvh(real_data("mocap_bvh/131_01.bvh"))
     skeleton = motion.skeleton
     assert motion.values.shape == (994, 96)
     assert sum(bool(joint.channels) for joint in skeleton.joints) == 31
@@ -532,10 +521,10 @@ def test_the_recording_is_read_and_survives_being_written(tmp_path):
     assert_same(read_again(tmp_path, motion), motion)
 
 
-def test_the_recording_cut_in_the_middle_gives_half_of_it(tmp_path):
-    content = recording().read_bytes()
+def test_the_recording_cut_in_the_middle_gives_half_of_it(real_data, tmp_path):
+    content = real_data("mocap_bvh/131_01.bvh").read_bytes()
     with pytest.warns(UserWarning, match=r"some\.bvh:\d+: the file ends after \d+ of 994 frames"):
         half = read(tmp_path, content[: len(content) // 2])
-    whole = read_bvh(recording())
+    whole = read_bvh(real_data("mocap_bvh/131_01.bvh"))
     assert 450 < len(half) < 550
     assert (half.values == whole.values[: len(half)]).all()

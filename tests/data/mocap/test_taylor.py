@@ -1,9 +1,7 @@
 import io
-import os
 import struct
 import tracemalloc
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,18 +17,8 @@ LENGTHS = (438, 260, 3128)
 BLOCKS = [100] * 38 + [26]
 
 
-@pytest.fixture(scope="module")
-def data():
-    """The folder of the real recordings."""
-    beside = Path(__file__).parents[4] / "shared" / "data"
-    folder = Path(os.environ.get("SEQEBM_DATA", beside))
-    if not (folder / "mocap_mit_taylor").is_dir():
-        pytest.skip(f"there are no recordings in {folder} (see $SEQEBM_DATA)")
-    return folder
-
-
-def mit(data, name):
-    return loadmat(data / "mocap_mit_taylor" / f"{name}.mat")
+def mit(real_data, name):
+    return loadmat(real_data(f"mocap_mit_taylor/{name}.mat"))
 
 
 def cells(arrays):
@@ -194,7 +182,7 @@ def walks(request):
     """A folder with the three files."""
     if request.param == "made up":
         return request.getfixturevalue("made_up")
-    return request.getfixturevalue("data") / "mocap_mit_taylor"
+    return request.getfixturevalue("real_data")("mocap_mit_taylor")
 
 
 @pytest.mark.parametrize("scaling", ["train", "all"])
@@ -252,8 +240,8 @@ def test_other_recordings_are_no_mit_walks(tmp_path):
         mit_walking(path)
 
 
-def test_the_published_columns_and_angles_are_reached(data):
-    raw, centred = (mit(data, name)["Motion"][0] for name in ("data", "motion"))
+def test_the_published_columns_and_angles_are_reached(real_data):
+    raw, centred = (mit(real_data, name)["Motion"][0] for name in ("data", "motion"))
     for frames, expected in zip(raw, centred, strict=True):
         frames = frames[::4]
         np.testing.assert_allclose(body_centred(frames), expected, rtol=0, atol=1e-9)
@@ -263,15 +251,15 @@ def test_the_published_columns_and_angles_are_reached(data):
         np.testing.assert_array_equal(whole, expected)
 
 
-def test_the_published_z_scores_are_reached(data):
-    frames = np.concatenate(mit(data, "motion")["Motion"][0])[:, MIT_COLUMNS]
+def test_the_published_z_scores_are_reached(real_data):
+    frames = np.concatenate(mit(real_data, "motion")["Motion"][0])[:, MIT_COLUMNS]
     mean, std = z_scaling(frames)
-    file = mit(data, "mit_mocap")
+    file = mit(real_data, "mit_mocap")
     blocks = [*file["train_data"][0], *file["test_data"][0]]
     assert [len(block) for block in blocks] == BLOCKS
     np.testing.assert_allclose((frames - mean) / std, np.concatenate(blocks), rtol=0, atol=1e-9)
     for walk, block in zip(
-        mit_walking(data / "mocap_mit_taylor", scaling="all"), blocks, strict=True
+        mit_walking(real_data("mocap_mit_taylor"), scaling="all"), blocks, strict=True
     ):
         np.testing.assert_allclose(walk.frames, block, rtol=0, atol=1e-5)
 
@@ -483,18 +471,18 @@ def test_damaged_walks_give_value_errors_only(made_up, tmp_path):
             survives(mit_walking, path)
 
 
-def test_real_files_are_read_as_scipy_reads_them(data):
+def test_real_files_are_read_as_scipy_reads_them(real_data):
     for name, keys in (("data", ["Motion"]), ("mit_mocap", ["train_data", "test_data"])):
-        expected = [cell for key in keys for cell in mit(data, name)[key][0]]
-        read = read_mat(data / "mocap_mit_taylor" / f"{name}.mat")
+        expected = [cell for key in keys for cell in mit(real_data, name)[key][0]]
+        read = read_mat(real_data(f"mocap_mit_taylor/{name}.mat"))
         for one, frames in zip(read, expected, strict=True):
             np.testing.assert_array_equal(one.frames, frames.astype(np.float32))
-    assert read_mat(data / "mocap_mit_taylor" / "data.mat")[0].frame_rate == 120
-    assert read_mat(data / "mocap_mit_taylor" / "motion.mat")[0].frame_rate == 30
+    assert read_mat(real_data("mocap_mit_taylor/data.mat"))[0].frame_rate == 120
+    assert read_mat(real_data("mocap_mit_taylor/motion.mat"))[0].frame_rate == 30
 
 
-def test_real_trials_are_those_of_their_names(data):
-    folder = data / "mocap_cmu35"
+def test_real_trials_are_those_of_their_names(real_data):
+    folder = real_data("mocap_cmu35")
     read = {one.name: one for one in read_mat(folder / "cmu35WalkJog.mat")}
     assert len(read) == 33
     assert (len(read["35_18"].frames), len(read["35_29"].frames)) == (44, 125)
