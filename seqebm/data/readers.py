@@ -31,6 +31,8 @@ def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) 
     .mp4 .avi .mov .mkv     one sequence, see `read_video`
     .gif                    one sequence, see `read_video`
     a folder                one sequence, see `read_images`
+    .amc .bvh               one recording of motion, see `seqebm.data.mocap.Motion`
+    .mat                    recordings of motion, see `seqebm.data.mocap.read_mat`
     ======================= ============================================================
 
     Args:
@@ -206,7 +208,18 @@ def _readers(resolution: Resolution) -> dict[str, Callable[[Path], Sequences]]:
         **dict.fromkeys((".h5", ".hdf5"), read_sequences),
         **dict.fromkeys((".npz", ".npy"), read_arrays),
         **dict.fromkeys(_VIDEOS, video),
+        **dict.fromkeys((".amc", ".bvh", ".mat"), _read_motion),
     }
+
+
+def _read_motion(path: Path) -> Sequences:
+    from seqebm.data import mocap  # brings scipy, which most have no need of
+
+    suffix = path.suffix.lower()
+    if suffix == ".mat":
+        return mocap.read_mat(path)
+    read = mocap.read_amc if suffix == ".amc" else mocap.read_bvh
+    return Sequences([read(path).sequence()])
 
 
 def _grey_sequence(stream: FrameStream, name: str) -> Sequence:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seqebm.data import load_sequences, open_frames, read_images, read_video
+from seqebm.data import load_sequences, mocap, open_frames, read_images, read_video
 from seqebm.data.readers import read_arrays
 
 
@@ -524,3 +524,21 @@ def test_a_stream_of_images_names_the_odd_one(tmp_path):
 def test_there_must_be_something_to_open(tmp_path, name):
     with pytest.raises((FileNotFoundError, ValueError), match=name), open_frames(tmp_path / name):
         pass
+
+
+def test_motions_are_read_as_their_channels(tmp_path):
+    arm = mocap.Skeleton(
+        [mocap.Joint("shoulder", -1, channels=("rz",)), mocap.Joint("hand", 0, (2, 0, 0))]
+    )
+    motion = mocap.Motion(arm, np.array([[0.0], [0.5]]), frame_rate=50)
+    mocap.write_bvh(tmp_path / "arm.bvh", motion)
+    (sequence,) = load_sequences(tmp_path / "arm.bvh")
+    assert sequence.frames.flatten().tolist() == [0.0, 0.5]
+    assert (sequence.name, sequence.frame_rate) == ("arm", 50)
+    assert sequence.unit == "radian, length of the file"
+
+
+def test_real_motions_are_read(real_data):
+    (walk,) = load_sequences(real_data("mocap_cmu35/35_01.amc"))
+    assert walk.frames.shape == (358, 62)
+    assert len(load_sequences(real_data("mocap_mit_taylor/mit_mocap.mat"))) == 39

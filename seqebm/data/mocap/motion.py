@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import collections.abc
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.spatial.transform import Rotation
+
+from seqebm.data.sequences import Sequence
 
 Array = npt.NDArray[np.float64]
 TRANSLATIONS = ("tx", "ty", "tz")
@@ -39,7 +42,7 @@ class Joint:
 
     name: str
     parent: int
-    offset: Array | Sequence[float] = (0.0, 0.0, 0.0)
+    offset: Array | collections.abc.Sequence[float] = (0.0, 0.0, 0.0)
     channels: tuple[str, ...] = ()
     axes: Array = field(default_factory=lambda: np.eye(3))
     limits: tuple[tuple[float, float], ...] = ()
@@ -86,7 +89,7 @@ class Skeleton:
         (['hip.tx', 'hip.ty', 'hip.tz', 'hip.rx', 'knee.rx'], slice(4, 5, None))
     """
 
-    joints: Sequence[Joint]
+    joints: collections.abc.Sequence[Joint]
     fixed_axes: bool = False
     up: str = "y"
     metres: float | None = None
@@ -179,6 +182,18 @@ class Motion:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def sequence(self) -> Sequence:
+        """The values as they are, as data: for other programs, and to look at.
+
+        Models learn better from motions that are prepared first.
+        """
+        return Sequence(
+            torch.from_numpy(self.values),
+            name=self.name,
+            frame_rate=self.frame_rate,
+            unit="radian, length of the file",
+        )
 
     def local_rotations(self) -> list[Rotation]:
         """C R Cᵀ of every joint, its turn in the axes of its parent, one rotation a frame."""
