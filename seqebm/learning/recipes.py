@@ -139,7 +139,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balls-taps": {
         "hidden": 400,
         "order": 2,
-        "steps": 72_000,
+        "steps": 24_000,
         "batch": 8,
         "length": 40,
         "lr": 0.003,
