@@ -5,12 +5,14 @@ from seqebm.data.mocap.bvh import read_bvh, write_bvh
 from seqebm.data.mocap.matlab import read_mat
 from seqebm.data.mocap.mit import MIT_COLUMNS, mit_walking, restore_columns
 from seqebm.data.mocap.motion import Joint, Motion, Skeleton
+from seqebm.data.mocap.prepare import Preparation
 from seqebm.data.mocap.taylor import body_centred, ground_path, standardised, world, z_scaling
 
 __all__ = [
     "MIT_COLUMNS",
     "Joint",
     "Motion",
+    "Preparation",
     "Skeleton",
     "body_centred",
     "ground_path",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from seqebm.data.mocap.motion import (
     ROTATIONS,
@@ -23,8 +24,8 @@ from seqebm.data.mocap.motion import (
     Joint,
     Motion,
     Skeleton,
-    euler_rotation,
 )
+from seqebm.data.mocap.rotations import euler_angles, euler_rotation
 from seqebm.files import atomic_path, blame, existing_file
 
 _INCH = 0.0254  # metres
@@ -725,17 +726,7 @@ def _bone_text(skeleton: Skeleton, number: int, children: list[int]) -> list[str
     return [*text, "  end"]
 
 
-def _orientation(joint: Joint) -> list[float]:
-    """Degrees about x, then y, then z, fixed axes, that make the axes of a joint.
-
-    The angle about x is found from what the two others leave to do, so that nothing is lost where
-    x and z turn about the same line.
-    """
-    a = joint.axes
-    z = math.atan2(a[1, 0], a[0, 0])
-    y = math.atan2(-a[2, 0], math.hypot(a[0, 0], a[1, 0]))
-    sin, cos = math.sin(z), math.cos(z)
-    x = math.atan2(sin * a[0, 2] - cos * a[1, 2], cos * a[1, 1] - sin * a[0, 1])
-    if not np.allclose(euler_rotation("xyz", [[x, y, z]], fixed_axes=True).as_matrix()[0], a):
-        raise ValueError(f"skeleton: the axes of {joint.name!r} are not a rotation")
-    return [math.degrees(angle) for angle in (x, y, z)]
+def _orientation(joint: Joint) -> Array:
+    """Degrees about x, then y, then z, fixed axes, that make the axes of a joint."""
+    axes = Rotation.from_matrix(joint.axes[None])
+    return np.degrees(euler_angles(axes, "xyz", fixed_axes=True)[0])

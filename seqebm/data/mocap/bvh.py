@@ -15,6 +15,7 @@ from typing import TextIO
 import numpy as np
 
 from seqebm.data.mocap.motion import ROTATIONS, TRANSLATIONS, Array, Joint, Motion, Skeleton
+from seqebm.data.mocap.rotations import euler_angles
 from seqebm.files import atomic_path, blame, existing_file
 
 _CHANNELS = {
@@ -431,23 +432,9 @@ def _with_moving_axes(motion: Motion) -> Motion:
         columns.append(values[:, is_kept])
         if not all(is_kept):
             channels += ["rz", "ry", "rx"]
-            columns.append(_zyx_angles(turn.as_matrix()))
+            columns.append(euler_angles(turn, "zyx", fixed_axes=False))
         joints.append(Joint(joint.name, joint.parent, joint.offset, tuple(channels)))
     return Motion(Skeleton(joints), np.concatenate(columns, axis=1), motion.frame_rate)
-
-
-def _zyx_angles(matrix: Array) -> Array:
-    """Angles [time, 3] with Rz Ry Rx = matrix, exact at and near the gimbal lock too.
-
-    Unlike scipy's: there, z may be anything, and x is what is left after the turn by that z.
-    """
-    z = np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0])
-    sine, cosine = np.sin(z)[:, None], np.cos(z)[:, None]
-    first = cosine * matrix[:, 0] + sine * matrix[:, 1]  # rows of Ry Rx
-    second = cosine * matrix[:, 1] - sine * matrix[:, 0]
-    y = np.arctan2(-matrix[:, 2, 0], first[:, 0])
-    x = np.arctan2(-second[:, 2], second[:, 1])
-    return np.stack([z, y, x], axis=1)
 
 
 def _hierarchy_lines(skeleton: Skeleton) -> tuple[list[int], list[str]]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import collections.abc
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.spatial.transform import Rotation
 
+from seqebm.data.mocap.rotations import Array, euler_rotation
 from seqebm.data.sequences import Sequence
 
-Array = npt.NDArray[np.float64]
 TRANSLATIONS = ("tx", "ty", "tz")
 ROTATIONS = ("rx", "ry", "rz")
 
@@ -53,6 +51,9 @@ class Joint:
             if value.shape != shape or not np.isfinite(value).all():
                 raise ValueError(f"{name} of {self.name!r}: expected {shape} finite numbers")
             object.__setattr__(self, name, value)
+        lengths_stay = np.allclose(self.axes @ self.axes.T, np.eye(3))
+        if not lengths_stay or np.linalg.det(self.axes) < 0:
+            raise ValueError(f"axes of {self.name!r}: expected a rotation")
         unknown = sorted(set(self.channels) - {*TRANSLATIONS, *ROTATIONS})
         if unknown or len(set(self.channels)) < len(self.channels):
             raise ValueError(f"channels of {self.name!r}: unknown or twice in {self.channels}")
@@ -247,14 +248,3 @@ class Motion:
         turn = euler_rotation(order, angles, self.skeleton.fixed_axes)
         axes = Rotation.from_matrix(joint.axes)
         return axes * turn * axes.inv()
-
-
-def euler_rotation(order: str, angles: Any, fixed_axes: bool) -> Rotation:
-    """Rotations about axes of the given order, such as "zyx", by angles [time, axes].
-
-    Example:
-        >>> quarters = [[np.pi / 2, np.pi / 2]]
-        >>> euler_rotation("xz", quarters, fixed_axes=True).apply([0, 1, 0]).round(6) + 0.0
-        array([[0., 0., 1.]])
-    """
-    return Rotation.from_euler(order if fixed_axes else order.upper(), angles)
