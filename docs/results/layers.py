@@ -1,9 +1,12 @@
 """Measure one and two layers of TRBMs on two balls in 20 x 20 pixels, and what they denoise.
 
+    for c in hh,vh,vv vh,vv hh,vv hh,vh; do
+        train="seqebm train stack --data balls --set connections=$c"
+        $train --preset thesis-layers --out RUNS/thesis-layers/$c
+        $train --preset balls-layers --set from_below=false --out RUNS/balls-layers/$c
+        $train --preset balls-layers --out RUNS/balls-layers/$c-from-below
+    done
     for p in thesis-layers balls-layers; do
-        for c in hh,vh,vv vh,vv hh,vv hh,vh; do
-            seqebm train stack --data balls --preset $p --set connections=$c --out RUNS/$p/$c
-        done
         seqebm train rbm --data balls --preset $p --out RUNS/$p/rbm
     done
     python docs/results/layers.py RUNS [COMMIT]
@@ -37,7 +40,7 @@ from seqebm.evaluate import (
 )
 from seqebm.learning import load_training
 from seqebm.learning.runs import open_run
-from seqebm.models import SequenceModel, Stack
+from seqebm.models import TRBM, SequenceModel, Stack
 
 PRESETS = ("thesis-layers", "balls-layers")
 NAMES = {"hh,vh,vv": "TRBM", "vh,vv": "TRBM-HH", "hh,vv": "TRBM-VH", "hh,vh": "TRBM-VV"}
@@ -68,24 +71,41 @@ def noisy_videos(clean: Tensor, strength: float) -> Tensor:
 
 
 def all_models(folder: Path) -> tuple[dict[str, SequenceModel], dict[str, float]]:
-    """Each variant with one layer and with two, and the minutes of every training."""
+    """Each variant with one layer and with two, and the minutes of every training.
+
+    The second layer of "exchanged" has learned nothing: it is the first with its layers of units
+    exchanged, and so has the same distribution. That of "from below" has learned from there on.
+    """
     models: dict[str, SequenceModel] = {}
     minutes: dict[str, float] = {}
+
+    def add(name: str, model: SequenceModel, checkpoint: Path) -> None:
+        models[name] = model
+        minutes[name] = load_training(checkpoint)[1]["seconds"] / 60
+
     for connections, name in NAMES.items():
-        stack = open_run(folder / connections).model
-        assert isinstance(stack, Stack)
-        for count in range(1, len(stack) + 1):
-            layers = name if count == 1 else f"{name}, {count} layers"
-            models[layers] = stack[:count]
-            _, training = load_training(folder / connections / f"layer-{count}.h5")
-            minutes[layers] = training["seconds"] / 60
-    models["static RBM"] = open_run(folder / "rbm").model
-    minutes["static RBM"] = load_training(folder / "rbm")[1]["seconds"] / 60
+        run = folder / connections
+        stack = _stack(run)
+        first = stack.layers[0]
+        assert isinstance(first, TRBM)
+        add(name, stack[:1], run / "layer-1.h5")
+        add(f"{name}, 2 layers", stack, run / "layer-2.h5")
+        models[f"{name}, exchanged"] = Stack([first, first.transposed()])
+        run = folder / f"{connections}-from-below"
+        if run.exists():  # as it does for one of the presets
+            add(f"{name}, from below", _stack(run), run / "layer-2.h5")
+    add("static RBM", open_run(folder / "rbm").model, folder / "rbm")
     return models, minutes
 
 
+def _stack(run: Path) -> Stack:
+    model = open_run(run).model
+    assert isinstance(model, Stack)
+    return model
+
+
 def generation(model: SequenceModel, clean: Tensor) -> dict[str, object]:
-    """Errors of the next frame and of free runs from ten frames."""
+    """Errors of the next frame, of free runs from ten frames, and of clean frames given back."""
     free = free_run_errors(
         lambda prefix, length, rng: model.sample_means(length, len(prefix), prefix, rng),
         clean,
@@ -95,6 +115,7 @@ def generation(model: SequenceModel, clean: Tensor) -> dict[str, object]:
     )
     return {
         "next_frame": Score.of(prediction_errors(model.predict, clean), 400)._asdict(),
+        "clean": Score.of((model.denoise(clean) - clean).square().sum(-1).mean(1), 400)._asdict(),
         "free_run": {str(h): to_json(scores) for h, scores in free.items()},
     }
 
@@ -137,11 +158,12 @@ def missing(models: dict[str, SequenceModel], clean: Tensor) -> dict:
 def gallery(models: dict[str, SequenceModel], clean: Tensor, folder: Path) -> None:
     """Fig. 3.2: a video, with noise, and denoised by one layer and by two."""
     noisy = noisy_videos(clean, 0.3)[:1]
+    two = models.get("TRBM-VV, from below", models["TRBM-VV, 2 layers"])
     rows = {
         "clean": clean[0],
         "noisy": noisy[0],
         "one layer": models["TRBM-VV"].denoise(noisy)[0],
-        "two layers": models["TRBM-VV, 2 layers"].denoise(noisy)[0],
+        "two layers": two.denoise(noisy)[0],
     }
     pictures = {name: video.pictures(frames[:60], (20, 20)) for name, frames in rows.items()}
     folder.mkdir(parents=True, exist_ok=True)

@@ -60,9 +60,11 @@ def changes() -> list[str]:
 def generation(preset: str) -> list[str]:
     """Errors of the next frame and of free runs, of models with one layer and with two."""
     horizons = ["1", "5", "10", "20"]
-    lines = _head("squared error a frame", ["next", *(f"free run, {h}" for h in horizons)])
+    columns = ["clean frames given back", "next", *(f"free run, {h}" for h in horizons)]
+    lines = _head("squared error a frame", columns)
     for name, row in _layers()["presets"][preset]["generation"].items():
-        scores = [row["next_frame"], *(row["free_run"][h]["model"] for h in horizons)]
+        free = [row["free_run"][h]["model"] for h in horizons]
+        scores = [row["clean"], row["next_frame"], *free]
         lines.append(f"| {name} | " + " | ".join(map(_pair, scores)) + " |")
     return lines
 

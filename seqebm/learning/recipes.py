@@ -155,8 +155,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr_end": 0.08,
         "gibbs_steps": "1",
     },
-    # the same number of sequences, used better: a first layer with a fifth of the error
-    "balls-layers": {**TWO_LAYERS, "lr": 0.003, "gibbs_steps": "5"},
+    # the same number of sequences, used better: a TRBM-VV with a fifth of the error, and second
+    # layers that begin as the first ones do and so know as much from the start
+    "balls-layers": {**TWO_LAYERS, "lr": 0.003, "gibbs_steps": "5", "from_below": True},
     # the strongest model that a laptop trains in about three minutes; the noise makes its next
     # frame a little worse and nearly halves its error of denoising
     "demo": {
