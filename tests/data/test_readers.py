@@ -365,7 +365,7 @@ def test_unknown_types_list_the_known_ones(tmp_path):
     path = tmp_path / "data.xyz"
     path.write_text("1 2 3")
     with pytest.raises(
-        ValueError, match=rf"^{path}: .* \.h5, .*\.npz, .*\.gif, a folder of images"
+        ValueError, match=rf"^{path}: .* \.h5, .*\.npz, .*\.gif, .*\.bvh, .*a folder of images"
     ):
         load_sequences(path)
 
