@@ -220,7 +220,7 @@ def angle_plot(
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("angle_plot needs matplotlib: pip install matplotlib") from error
+        raise ImportError("angle_plot needs matplotlib: pip install seqebm[plots]") from error
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"path must end in .png, got {os.fspath(path)!r}")
     shown = _liveliest(motion) if channels is None else list(channels)

@@ -541,5 +541,5 @@ def test_bad_plots_are_refused_and_leave_no_file(tmp_path, monkeypatch, argument
 
 def test_a_plot_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match="pip install matplotlib"):
+    with pytest.raises(ImportError, match=r"pip install seqebm\[plots\]"):
         angle_plot(tmp_path / "walk.png", walker(5))
