@@ -123,7 +123,7 @@ def read_amc(
                 raise
             warnings.warn(f"{cut}; only the frames before are read", stacklevel=2)
         values = np.concatenate(blocks)
-        values *= _factors(skeleton, angle)
+        values *= skeleton.scales(angle)
     return Motion(skeleton, values, rate if frame_rate is None else frame_rate, path.stem, first)
 
 
@@ -510,12 +510,6 @@ def _header(lines: _Lines) -> tuple[_Line, float, float]:
     raise lines.ended("the number of a frame")
 
 
-def _factors(skeleton: Skeleton, angle: float) -> Array:
-    """[channels], what turns the numbers of a file with that unit of angles into those here."""
-    names = [channel for joint in skeleton.joints for channel in joint.channels]
-    return np.array([angle if name in ROTATIONS else 1.0 for name in names])
-
-
 def _frames(line: _Line, lines: _Lines, counts: dict[str, int], number: int) -> Iterator[Array]:
     """All frames, [time, channels] at a time, in the units of the file.
 
@@ -648,7 +642,7 @@ def _motion_text(motion: Motion) -> Iterator[str]:
     yield f":SAMPLES-PER-SECOND {float(motion.frame_rate)!r}"
     yield ":FULLY-SPECIFIED"
     yield ":DEGREES"
-    factors = _factors(motion.skeleton, math.degrees(1))
+    factors = motion.skeleton.scales(math.degrees(1))
     names = [joint.name for joint in motion.skeleton.joints if joint.channels]
     columns = [motion.skeleton.columns(name) for name in names]
     for number, row in enumerate(motion.values, start=motion.first_frame):

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def read_bvh(path: str | os.PathLike[str]) -> Motion:
     with blame(path), path.open(encoding="utf-8-sig", errors="backslashreplace") as file:
         text = _Text(path, file)
         skeleton = Skeleton(_read_hierarchy(text))
-        units = _file_units(skeleton.joints)
+        units = skeleton.scales(math.radians(1))
         if not len(units):
             raise text.error("a joint with channels", "none")
         count, frame_time = _read_timing(text, len(units))
@@ -138,12 +138,6 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion) -> None:
         out.writelines(f"{line}\n" for line in hierarchy)
         out.write(f"MOTION\nFrames: {len(motion)}\nFrame Time: {frame_time!r}\n")
         out.writelines(f"{_spaced(frame)}\n" for frame in values)
-
-
-def _file_units(joints: Iterable[Joint]) -> Array:
-    """Of the channels, in those of a `Motion`: degrees become radians."""
-    channels = [channel for joint in joints for channel in joint.channels]
-    return np.array([math.pi / 180 if channel in ROTATIONS else 1.0 for channel in channels])
 
 
 def _number(word: str) -> float | None:
@@ -425,14 +419,14 @@ def _parse_frame(text: _Text, number: int, words: list[str], width: int) -> list
 def _with_moving_axes(motion: Motion) -> Motion:
     """The same motion with joints that turn about z, y and x, all turning along and parallel."""
     joints, columns = [], []
-    for joint, turn in zip(motion.skeleton.joints, motion.local_rotations(), strict=True):
+    for joint in motion.skeleton.joints:
         values = motion.values[:, motion.skeleton.columns(joint.name)]
         is_kept = [channel in TRANSLATIONS for channel in joint.channels]
         channels = [channel for channel in joint.channels if channel in TRANSLATIONS]
         columns.append(values[:, is_kept])
         if not all(is_kept):
             channels += ["rz", "ry", "rx"]
-            columns.append(euler_angles(turn, "zyx", fixed_axes=False))
+            columns.append(euler_angles(motion.local_rotation(joint), "zyx", fixed_axes=False))
         joints.append(Joint(joint.name, joint.parent, joint.offset, tuple(channels)))
     return Motion(Skeleton(joints), np.concatenate(columns, axis=1), motion.frame_rate)
 
@@ -479,7 +473,7 @@ def _file_values(motion: Motion, order: list[int]) -> Array:
     starts = ends - [len(joint.channels) for joint in joints]
     columns = [column for n in order for column in range(starts[n], ends[n])]
     with np.errstate(over="ignore"):  # the caller looks
-        return motion.values[:, columns] / _file_units(joints[number] for number in order)
+        return (motion.values / motion.skeleton.scales(math.radians(1)))[:, columns]
 
 
 def _spaced(numbers: Array) -> str:

@@ -62,6 +62,11 @@ class Joint:
                 f"limits of {self.name!r}: expected {len(self.channels)}, got {len(self.limits)}"
             )
 
+    @property
+    def rotation_order(self) -> str:
+        """The axes that it turns about, one after the other, such as "zyx"."""
+        return "".join(channel[1] for channel in self.channels if channel in ROTATIONS)
+
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
@@ -120,6 +125,14 @@ class Skeleton:
     def channels(self) -> list[str]:
         """Names of all channels, "joint.channel", in the order of a motion's columns."""
         return [f"{joint.name}.{channel}" for joint in self.joints for channel in joint.channels]
+
+    def scales(self, angle: float) -> Array:
+        """[channels], `angle` for rotations and 1 for translations.
+
+        With π / 180 it turns numbers in degrees into those of a `Motion`.
+        """
+        channels = [channel for joint in self.joints for channel in joint.channels]
+        return np.array([angle if channel in ROTATIONS else 1.0 for channel in channels])
 
     def columns(self, name: str) -> slice:
         """The columns of a motion that are those of a joint.
@@ -196,9 +209,19 @@ class Motion:
             unit="radian, length of the file",
         )
 
-    def local_rotations(self) -> list[Rotation]:
-        """C R Cᵀ of every joint, its turn in the axes of its parent, one rotation a frame."""
-        return [self._turned(joint) for joint in self.skeleton.joints]
+    def turn(self, joint: Joint) -> Rotation:
+        """R of a joint of the skeleton, in its own axes, one rotation a frame."""
+        found = self._channel_values(joint)
+        order = joint.rotation_order
+        if not order:
+            return Rotation.from_matrix(np.tile(np.eye(3), (len(self), 1, 1)))
+        angles = np.stack([found[f"r{axis}"] for axis in order], axis=1)
+        return euler_rotation(order, angles, self.skeleton.fixed_axes)
+
+    def local_rotation(self, joint: Joint) -> Rotation:
+        """C R Cᵀ of a joint, its turn in the axes of its parent, one rotation a frame."""
+        axes = Rotation.from_matrix(joint.axes)
+        return axes * self.turn(joint) * axes.inv()
 
     def pose(self) -> tuple[list[Rotation], Array]:
         """Forward kinematics.
@@ -209,10 +232,8 @@ class Motion:
         """
         turns: list[Rotation] = []
         places = np.empty((len(self), len(self.skeleton.joints), 3))
-        for number, (joint, turn) in enumerate(
-            zip(self.skeleton.joints, self.local_rotations(), strict=True)
-        ):
-            offset = self._offset(joint)
+        for number, joint in enumerate(self.skeleton.joints):
+            offset, turn = self._offset(joint), self.local_rotation(joint)
             if joint.parent >= 0:
                 parent = turns[joint.parent]
                 places[:, number] = places[:, joint.parent] + parent.apply(offset)
@@ -238,13 +259,3 @@ class Motion:
             if channel in TRANSLATIONS:
                 offset[:, TRANSLATIONS.index(channel)] = values
         return offset
-
-    def _turned(self, joint: Joint) -> Rotation:
-        found = self._channel_values(joint)
-        order = "".join(channel[1] for channel in joint.channels if channel in ROTATIONS)
-        if not order:
-            return Rotation.from_matrix(np.tile(np.eye(3), (len(self), 1, 1)))
-        angles = np.stack([found[f"r{axis}"] for axis in order], axis=1)
-        turn = euler_rotation(order, angles, self.skeleton.fixed_axes)
-        axes = Rotation.from_matrix(joint.axes)
-        return axes * turn * axes.inv()

@@ -16,7 +16,6 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from seqebm.data.mocap.motion import (
-    ROTATIONS,
     TRANSLATIONS,
     Array,
     Joint,
@@ -397,11 +396,7 @@ def _other_translations(skeleton: Skeleton) -> list[str]:
 
 def _turning(skeleton: Skeleton) -> list[Joint]:
     """The joints with rotations: the root and others."""
-    return [joint for joint in skeleton.joints if _order(joint)]
-
-
-def _order(joint: Joint) -> str:
-    return "".join(channel[1] for channel in joint.channels if channel in ROTATIONS)
+    return [joint for joint in skeleton.joints if joint.rotation_order]
 
 
 def _ground_channels(skeleton: Skeleton) -> list[str]:
@@ -416,7 +411,7 @@ def _columns(motion: Motion, rotations: str) -> Array:
     values = _by_channel(motion)
     place, heading, tilt = _ground(motion)
     way = np.diff(place) * np.exp(-1j * heading[:-1])
-    turns = [tilt, *(_turn(joint, values, skeleton.fixed_axes) for joint in _turning(skeleton)[1:])]
+    turns = [tilt, *(motion.turn(joint) for joint in _turning(skeleton)[1:])]
     return np.column_stack(
         [
             _with_first(way.real),
@@ -444,7 +439,7 @@ def _channel_values(skeleton: Skeleton, rotations: str, columns: Array, start: A
     values = dict(zip(others, lengths[:, 3:].T, strict=True))
     values |= zip(_ground_channels(skeleton), (place.real, place.imag, lengths[:, 2]), strict=True)
     for joint, turn in zip(_turning(skeleton), turns, strict=True):
-        order = _order(joint)
+        order = joint.rotation_order
         found = euler_angles(turn, order, skeleton.fixed_axes).T
         values |= {f"{joint.name}.r{axis}": one for axis, one in zip(order, found, strict=True)}
     return np.stack([values[channel] for channel in skeleton.channels], axis=1)
@@ -455,9 +450,7 @@ def _ground(motion: Motion) -> tuple[npt.NDArray[np.complex128], Array, Rotation
     skeleton = motion.skeleton
     values = _by_channel(motion)
     forward, left, _ = (values[channel] for channel in _ground_channels(skeleton))
-    root = skeleton.joints[0]
-    axes = Rotation.from_matrix(root.axes)
-    turn = axes * _turn(root, values, skeleton.fixed_axes) * axes.inv()
+    turn = motion.local_rotation(skeleton.joints[0])
     heading = euler_angles(turn, skeleton.up, fixed_axes=False)
     tilt = euler_rotation(skeleton.up, -heading, fixed_axes=False) * turn
     return forward + 1j * left, heading[:, 0], tilt
@@ -465,13 +458,6 @@ def _ground(motion: Motion) -> tuple[npt.NDArray[np.complex128], Array, Rotation
 
 def _by_channel(motion: Motion) -> dict[str, Array]:
     return dict(zip(motion.skeleton.channels, motion.values.T, strict=True))
-
-
-def _turn(joint: Joint, values: dict[str, Array], fixed_axes: bool) -> Rotation:
-    """R of a joint, in its own axes."""
-    order = _order(joint)
-    angles = np.stack([values[f"{joint.name}.r{axis}"] for axis in order], axis=1)
-    return euler_rotation(order, angles, fixed_axes)
 
 
 def _with_first(steps: Array) -> Array:
@@ -514,7 +500,7 @@ def _at_rate(motion: Motion, frame_rate: float) -> Motion:
 
 def _check_kind(skeleton: Skeleton, rotations: str) -> None:
     root = skeleton.joints[0]
-    if not set(TRANSLATIONS) <= set(root.channels) or not _order(root):
+    if not set(TRANSLATIONS) <= set(root.channels) or not root.rotation_order:
         raise ValueError(
             f"root {root.name!r}: expected three translations and one rotation or more, "
             f"got {', '.join(root.channels) or 'no channels'}"
