@@ -44,6 +44,10 @@ def visible_taps(model, frames, t):
         if model.visible_to_visible is not None:
             v = lagged(frames, array(model.initial_visible), t, n)
             bv += array(model.visible_to_visible)[n - 1] @ v
+        if model.visible_to_factors is not None:
+            v = lagged(frames, array(model.initial_visible), t, n)
+            factors = array(model.visible_to_factors)[n - 1] @ v
+            bv += array(model.factors_to_visible) @ factors
         if model.visible_to_hidden is not None:
             v = lagged(frames, array(model.initial_visible), t, n)
             bh += array(model.visible_to_hidden)[n - 1] @ v
@@ -186,8 +190,27 @@ def sequence_probability(model, frames):
     return math.exp(log_prob(model, torch.from_numpy(frames)).sum())
 
 
+def innovations(model, frames):
+    """The innovations of the frames, and B and σ s of the frame after them."""
+    b, sigma = array(model.visible_bias), np.exp(array(model.visible.log_sigma))
+    beta, persistence = sigmoid(array(model.reaction)), sigmoid(array(model.persistence))
+    taps, initial = array(model.visible_to_visible), array(model.initial_visible)
+    q, found = np.exp(array(model.log_energy)), np.empty((0, len(b)))
+    for t in range(len(frames) + 1):
+        lags = range(1, model.order + 1)
+        place = b + sum(taps[n - 1] @ lagged(frames, initial, t, n) for n in lags)
+        scale = sigma * np.sqrt(1 - beta + beta * q)
+        for error in frames[t : t + 1] - place:
+            found = np.vstack([found, error / scale])
+            q = persistence * q + (1 - persistence) * np.mean((error / sigma) ** 2)
+    return found, place, scale
+
+
 def log_densities(model, frames, t, states):
     """log p(v_t = state | frames before t) for every given state."""
+    if type(model).__name__ == "Innovations":
+        past, place, scale = innovations(model, frames[:t])
+        return log_densities(model.model, past, t, (states - place) / scale) - np.log(scale).sum()
     if type(model).__name__ == "Stack":
         return stacked_log_densities(list(model.layers), frames, t, states)
     if type(model).__name__ == "RNN":

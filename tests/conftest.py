@@ -37,6 +37,12 @@ MODELS = {
     "Stack of RBM and RNN": lambda: seqebm.Stack(
         [seqebm.RBM(4, 3), seqebm.RNN(nn.GRU(3, 3, batch_first=True))]
     ),
+    "Innovations of an RTRBM": lambda: seqebm.Innovations(
+        seqebm.RTRBM(4, 3, visible="gaussian"), order=2
+    ),
+    "Innovations of an LSTM": lambda: seqebm.Innovations(
+        seqebm.RNN(nn.LSTM(4, 3, batch_first=True), "gaussian"), order=1
+    ),
     "GRU gaussian": lambda: seqebm.RNN(nn.GRU(4, 3, batch_first=True), "gaussian:learned"),
 }
 

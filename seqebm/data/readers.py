@@ -215,11 +215,9 @@ def _readers(resolution: Resolution) -> dict[str, Callable[[Path], Sequences]]:
 def _read_motion(path: Path) -> Sequences:
     from seqebm.data import mocap  # brings scipy, which most have no need of
 
-    suffix = path.suffix.lower()
-    if suffix == ".mat":
+    if path.suffix.lower() == ".mat":
         return mocap.read_mat(path)
-    read = mocap.read_amc if suffix == ".amc" else mocap.read_bvh
-    return Sequences([read(path).sequence()])
+    return Sequences([mocap.read_motion(path).sequence()])
 
 
 def _grey_sequence(stream: FrameStream, name: str) -> Sequence:

@@ -88,9 +88,15 @@ class Sequences(collections.abc.Sequence[Sequence]):
 
     Args:
         sequences: Any number of `Sequence`, possibly of different lengths and widths.
+        preparation: How all of them were made from something else, as text that says how to go
+            back, such as `seqebm.data.mocap.Preparation.to_json`; empty where they are what they
+            are. Slices and splits have it too.
+
+    Attributes:
+        preparation: See above.
 
     Raises:
-        TypeError: If an item is not a `Sequence`.
+        TypeError: If an item is not a `Sequence`, or `preparation` no string.
 
     Example:
         >>> train, test = torch.rand(5, 3), torch.rand(9, 3)
@@ -102,10 +108,13 @@ class Sequences(collections.abc.Sequence[Sequence]):
         torch.Size([2, 9, 3])
     """
 
-    def __init__(self, sequences: Iterable[Sequence]) -> None:
+    def __init__(self, sequences: Iterable[Sequence], preparation: str = "") -> None:
         self._items = tuple(sequences)
         for item in self._items:
             _check_item(item)
+        if not isinstance(preparation, str):
+            raise TypeError(f"preparation must be a string, got {type(preparation).__name__}")
+        self.preparation = preparation
 
     @classmethod
     def from_frames(
@@ -138,7 +147,9 @@ class Sequences(collections.abc.Sequence[Sequence]):
     @overload
     def __getitem__(self, index: slice) -> Sequences: ...
     def __getitem__(self, index: int | slice) -> Sequence | Sequences:
-        return Sequences(self._items[index]) if isinstance(index, slice) else self._items[index]
+        if isinstance(index, slice):
+            return Sequences(self._items[index], self.preparation)
+        return self._items[index]
 
     def __len__(self) -> int:
         return len(self._items)
@@ -169,7 +180,7 @@ class Sequences(collections.abc.Sequence[Sequence]):
         Raises:
             ValueError: If there are none; the message lists the splits there are.
         """
-        found = Sequences(item for item in self if item.split == name)
+        found = Sequences((item for item in self if item.split == name), self.preparation)
         if not found:
             raise ValueError(f"no split {name!r}, there are {sorted({i.split for i in self})}")
         return found
@@ -188,8 +199,9 @@ def save_sequences(path: str | os.PathLike[str], sequences: Iterable[Sequence]) 
     """Writes sequences to an HDF5 file, all or nothing.
 
     Frames are float32 data sets ``/sequences/00000 …`` ``[time, visible]`` whose attributes are
-    the other fields of `Sequence`. Sequences that are made while they are iterated over are
-    written one by one, so that there may be more of them than fit in memory.
+    the other fields of `Sequence`; the preparation of `Sequences` is an attribute of the file.
+    Sequences that are made while they are iterated over are written one by one, so that there may
+    be more of them than fit in memory.
 
     Args:
         path: The file to write; an older file is replaced once the new one is complete.
@@ -208,6 +220,8 @@ def save_sequences(path: str | os.PathLike[str], sequences: Iterable[Sequence]) 
         'noise'
     """
     with write_hdf5(path, _FORMAT) as file:
+        if isinstance(sequences, Sequences) and sequences.preparation:
+            set_text(file, "preparation", sequences.preparation)
         group = file.create_group("sequences")
         for number, item in enumerate(sequences):
             _check_item(item)
@@ -234,7 +248,8 @@ def read_sequences(path: str | os.PathLike[str]) -> Sequences:
         names = sorted(group, key=lambda name: (len(name), name))
         if not names:
             raise ValueError("no sequences in it")
-        return Sequences(_read(group[name], Path(path)) for name in names)
+        preparation = get_text(file, "preparation") if "preparation" in file.attrs else ""
+        return Sequences((_read(group[name], Path(path)) for name in names), preparation)
 
 
 def _check_item(item: Any) -> None:

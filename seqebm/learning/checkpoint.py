@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqebm.files import check_dataset, get_text, read_hdf5, set_text, write_hdf5
-from seqebm.models import RBM, RTRBM, TRBM, SequenceModel, Stack
+from seqebm.models import RBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.rnn import rnn
 
 FORMAT = "seqebm-model"
@@ -137,6 +137,8 @@ def _claimed_layers(settings: dict[str, Any]) -> int:
     """How many layers a model of these settings has: a number, or a list for a stack."""
     if not isinstance(settings, dict):
         raise ValueError(f"settings: expected names and values, got {settings}")
+    if "model" in settings:
+        return _claimed_layers(settings["model"])
     layers = settings.get("layers", 1)
     return layers if isinstance(layers, int) else sum(map(_claimed_layers, layers))
 
@@ -147,7 +149,7 @@ def _steps(model: SequenceModel) -> dict[str, int]:
         f"{name}.{steps}".lstrip("."): getattr(part, steps)
         for name, part in model.named_modules()
         for steps in ("gibbs_steps", "sampling_steps")
-        if hasattr(part, steps)
+        if steps in vars(part)
     }
 
 
@@ -164,16 +166,24 @@ def _set_steps(model: SequenceModel, steps: dict[str, int]) -> None:
 
 def _stack(layers: list[dict[str, Any]]) -> Stack:
     """A stack from what its settings say of its layers."""
-    built = []
-    for layer in layers:
-        kind, settings = layer["kind"], {k: v for k, v in layer.items() if k != "kind"}
-        if kind not in _BUILDERS or kind == "Stack":
-            raise ValueError(f"unknown kind of layer {kind!r}")
-        built.append(_BUILDERS[kind](**settings))
-    return Stack(built)
+    return Stack([_part(layer, without=("Stack", "Innovations")) for layer in layers])
+
+
+def _innovations(model: dict[str, Any], order: int) -> Innovations:
+    """A model of innovations from what its settings say of the model inside."""
+    return Innovations(_part(model, without=("Innovations",)), order)
+
+
+def _part(settings: dict[str, Any], without: tuple[str, ...]) -> SequenceModel:
+    """A model inside another one, of a kind that can be there."""
+    kind, own = settings["kind"], {k: v for k, v in settings.items() if k != "kind"}
+    if kind not in _BUILDERS or kind in without:
+        raise ValueError(f"unknown kind of layer {kind!r}")
+    return _BUILDERS[kind](**own)
 
 
 _BUILDERS: dict[str, Callable[..., SequenceModel]] = {
+    "Innovations": _innovations,
     "RBM": RBM,
     "RNN": rnn,
     "RTRBM": RTRBM,

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqebm.data import BallVideos, Sequences, bouncing_balls
 from seqebm.learning.fit import Data, minibatches
 from seqebm.learning.schedules import Schedule, constant, piecewise
-from seqebm.models import RBM, RTRBM, TRBM, SequenceModel, Stack
+from seqebm.models import RBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
 from seqebm.models.rnn import rnn
 
@@ -28,8 +28,10 @@ RANGES = {
     "momentum": (0, 1),
     "pretrain": (0, 10**12),
     "clip": (0, math.inf),
+    "decay": (0, math.inf),
     "average": (0, 1),
     "noise": (0, 1),
+    "innovations": (0, 10**3),
     "balls": (1, 10**3),
     "resolution": (1, 10**4),
     "length": (2, 10**6),
@@ -47,7 +49,10 @@ class Recipe:
         hidden: number of hidden units.
         order: taps of a TRBM or RTRBM; None is the model's own default.
         connections: taps that a TRBM has, of hh, vh, vv.
+        rank: of the taps between visible units of a TRBM or RTRBM; None leaves it free.
         visible: kind of the visible units.
+        innovations: taps of an autoregression with changing volatility whose innovations the model
+            learns (`seqebm.Innovations`); 0: it learns the frames themselves.
         held_at_zero: names of parameters that stay zero, separated by commas.
         layers: of a stack, from the bottom to the top: kinds of model with their numbers of hidden
             units. All are trained alike, one after the other.
@@ -66,9 +71,12 @@ class Recipe:
             (`SequenceModel.start_at`), and not near zero.
         pretrain: updates of static CD-5 that W is given beforehand (lr 0.01, momentum 0.9).
         clip: largest norm of the gradient; 0 leaves it as it is.
+        decay: of the weights from and to hidden units, by a step of the optimiser the share
+            `decay` times the learning rate (AdamW; in sgd as a gradient).
         average: decay of the moving average of the parameters; 0 keeps none.
-        noise: share of the pixels that are salt and pepper in what the memory sees in training;
-            the model is better at denoising for it.
+        noise: in what the memory sees in training: the share of the pixels that are salt and
+            pepper, or the standard deviation where units are Gaussian. The model is better at
+            denoising for it, and at going on from its own frames.
         balls: number of balls in generated videos.
         resolution: their height and width in pixels.
         length: their number of frames.
@@ -78,7 +86,9 @@ class Recipe:
     hidden: int = 200
     order: int | None = None
     connections: str = "hh,vh,vv"
+    rank: int | None = None
     visible: str = "bernoulli"
+    innovations: int = 0
     held_at_zero: str = ""
     layers: str = "trbm:200,trbm:200"
     from_below: bool = False
@@ -94,6 +104,7 @@ class Recipe:
     start_at_mean: bool = True
     pretrain: int = 0
     clip: float = 0.0
+    decay: float = 0.0
     average: float = 0.0
     noise: float = 0.0
     balls: int = 3
@@ -227,6 +238,9 @@ def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
     Raises:
         ValueError: settings that the model cannot have.
     """
+    if recipe.innovations:
+        inside = build_model(replace(recipe, innovations=0, held_at_zero=""), n_visible)
+        return _hold_at_zero(Innovations(inside, recipe.innovations), recipe.held_at_zero)
     if recipe.model == "stack":
         return _build_stack(recipe, n_visible)
     hidden, visible = recipe.hidden, recipe.visible
@@ -235,9 +249,11 @@ def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
         model: SequenceModel = RBM(n_visible, hidden, visible)
     elif recipe.model == "trbm":
         connections = recipe.connections.split(",")
-        model = TRBM(n_visible, hidden, visible=visible, connections=connections, **order)
+        model = TRBM(
+            n_visible, hidden, visible=visible, connections=connections, rank=recipe.rank, **order
+        )
     elif recipe.model == "rtrbm":
-        model = RTRBM(n_visible, hidden, visible=visible, **order)
+        model = RTRBM(n_visible, hidden, visible=visible, rank=recipe.rank, **order)
     else:
         model = rnn(recipe.model, n_visible, hidden, visible=visible)
     if isinstance(model, EnergyModel):

@@ -30,11 +30,13 @@ class FrameFormat:
         shape: its shape, (height, width) for a picture.
         frame_rate: frames a second.
         unit: what the numbers are.
+        preparation: how frames were made from something else, see `seqebm.data.Sequences`.
     """
 
     shape: tuple[int, ...]
     frame_rate: float
     unit: str
+    preparation: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def frame_format(recipe: Recipe, sequences: Sequences | None) -> FrameFormat:
     if sequences is None:
         return FrameFormat((recipe.resolution, recipe.resolution), 25.0, "grey level")
     first = sequences[0]
-    return FrameFormat(first.shape, first.frame_rate, first.unit)
+    return FrameFormat(first.shape, first.frame_rate, first.unit, sequences.preparation)
 
 
 def start(
@@ -178,7 +180,9 @@ def _read_description(folder: Path) -> Description:
         found = json.loads(path.read_text())
         form = found["format"]
         shape = tuple(int(n) for n in form["shape"])
-        form = FrameFormat(shape, float(form["frame_rate"]), str(form["unit"]))
+        form = FrameFormat(
+            shape, float(form["frame_rate"]), str(form["unit"]), str(form["preparation"])
+        )
         return Description(Recipe(**found["recipe"]), str(found["data"]), form)
     except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: {error}") from error

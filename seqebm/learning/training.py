@@ -184,17 +184,31 @@ def make_corruption(recipe: Recipe) -> Corruption | None:
     """The noise of a recipe."""
     if not recipe.noise:
         return None
-    if recipe.visible != "bernoulli":
-        raise ValueError(f"noise: expected 0, for {recipe.visible} units have no salt and pepper")
-    return lambda frames, generator: salt_and_pepper(frames, recipe.noise, generator)
+    if recipe.visible == "bernoulli":
+        return lambda frames, generator: salt_and_pepper(frames, recipe.noise, generator)
+    return lambda frames, generator: (
+        frames + recipe.noise * torch.empty_like(frames).normal_(generator=generator)
+    )
 
 
 def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser of a recipe."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    groups = [
+        {"params": [p for name, p in learned.items() if decays(name) == yes], "weight_decay": decay}
+        for yes, decay in ((True, recipe.decay), (False, 0.0))
+    ]
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
-    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, fused=True)
+        return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=True)
+
+
+def decays(name: str) -> bool:
+    """Whether a parameter is made of weights from or to hidden units, which a recipe can shrink.
+
+    Taps between visible units are not: shrinking them says that frames forget the one before.
+    """
+    return name.rpartition(".")[2].startswith(("weight", "hidden_to", "visible_to_hidden"))
 
 
 def make_schedules(model: SequenceModel, recipe: Recipe) -> dict[str, Schedule]:

@@ -1,10 +1,11 @@
 """Sequence models: a memory and a conditional each."""
 
 from seqebm.models.base import SequenceModel, Stream
+from seqebm.models.innovations import Innovations
 from seqebm.models.rbm import RBM
 from seqebm.models.rnn import RNN
 from seqebm.models.rtrbm import RTRBM
 from seqebm.models.stack import Stack
 from seqebm.models.trbm import TRBM
 
-__all__ = ["RBM", "RNN", "RTRBM", "TRBM", "SequenceModel", "Stack", "Stream"]
+__all__ = ["RBM", "RNN", "RTRBM", "TRBM", "Innovations", "SequenceModel", "Stack", "Stream"]

@@ -288,6 +288,57 @@ class Stacked(Conditional):
         return self.given(hidden).mean("exact", None)
 
 
+@dataclass(frozen=True)
+class Innovation(Conditional):
+    """place + scale · x, where x has a distribution of its own.
+
+    Args:
+        of: the distribution of x.
+        place: [*rows, visible].
+        scale: [*rows, visible], positive.
+    """
+
+    of: Conditional
+    place: Tensor
+    scale: Tensor
+
+    def _standard(self, frames: Tensor) -> Tensor:
+        return (frames - self.place) / self.scale
+
+    def _frame(self, x: Tensor) -> Tensor:
+        return self.place + self.scale * x
+
+    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+        return self.of.loss(self._standard(frames), generator) + self.scale.log().sum(-1)
+
+    def log_prob(self, frames: Tensor, method: str) -> Tensor:
+        return self.of.log_prob(self._standard(frames), method) - self.scale.log().sum(-1)
+
+    def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
+        return self._frame(self.of.mean(method, generator))
+
+    def sample(
+        self, generator: torch.Generator | None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        held = None if known is None else self._standard(known)  # what is NaN stays so
+        drawn, mean = (self._frame(x) for x in self.of.sample(generator, held))
+        return gibbs.overlaid(drawn, known), gibbs.overlaid(mean, known)
+
+    def with_state_axis(self) -> Innovation:
+        return replace(
+            self,
+            of=self.of.with_state_axis(),
+            place=self.place.unsqueeze(-2),
+            scale=self.scale.unsqueeze(-2),
+        )
+
+    def fill(self, known: Tensor) -> Tensor:
+        return gibbs.overlaid(self._frame(self.of.fill(self._standard(known))), known)
+
+    def reconstruct(self, frames: Tensor) -> Tensor:
+        return self._frame(self.of.reconstruct(self._standard(frames)))
+
+
 def sample_layers(
     conditional: Conditional, generator: torch.Generator | None
 ) -> list[tuple[Tensor, Tensor]]:

@@ -91,9 +91,9 @@ def check_exchangeable(visible: Units) -> None:
         raise ValueError(f"visible: expected Bernoulli units, got {visible.spec}")
 
 
-def small_parameter(*shape: int) -> nn.Parameter:
-    """A parameter drawn from N(0, 0.005²)."""
+def small_parameter(*shape: int, std: float = INITIAL_STD) -> nn.Parameter:
+    """A parameter drawn from N(0, std²)."""
     parameter = nn.Parameter(torch.empty(*shape))
     if not parameter.is_meta:  # where there is nothing to draw, torch would import for seconds
-        nn.init.normal_(parameter, std=INITIAL_STD)
+        nn.init.normal_(parameter, std=std)
     return parameter

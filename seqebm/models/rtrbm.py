@@ -26,6 +26,7 @@ class RTRBM(TemporalModel):
         order: how many earlier frames both layers see directly, as in the TRBM; they then also
             enter r_t.
         visible: "bernoulli", "gaussian", "gaussian:learned", or a `Units` object.
+        rank: of the visible-to-visible taps A_n = U V_n; None leaves it free.
 
     Attributes:
         hidden_to_hidden: W′, [hidden, hidden].
@@ -41,11 +42,16 @@ class RTRBM(TemporalModel):
     """
 
     def __init__(
-        self, n_visible: int, n_hidden: int, order: int = 0, visible: str | Units = "bernoulli"
+        self,
+        n_visible: int,
+        n_hidden: int,
+        order: int = 0,
+        visible: str | Units = "bernoulli",
+        rank: int | None = None,
     ) -> None:
         if order < 0:
             raise ValueError(f"order: expected at least 0, got {order}")
-        super().__init__(n_visible, n_hidden, order, visible, vh=order > 0, vv=order > 0)
+        super().__init__(n_visible, n_hidden, order, visible, order > 0, order > 0, rank)
         self.hidden_to_hidden = small_parameter(n_hidden, n_hidden)
         self.initial_hidden = small_parameter(n_hidden)
 

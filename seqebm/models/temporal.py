@@ -49,10 +49,13 @@ class TemporalModel(EnergyModel):
         B_v = b_v + Σ_n A_n v_{t−n}        B_h = b_h + Σ_n W_n v_{t−n} + (hidden memory)
 
     A connection that is left out has the parameter None, as has `initial_visible` without taps.
+    With a `rank`, A_n = U V_n: all taps between visible units go through that many factors.
 
     Attributes:
         order: m, the number of frames seen directly.
-        visible_to_visible: A_n, [order, visible, visible].
+        visible_to_visible: A_n, [order, visible, visible]; None with a rank.
+        visible_to_factors: V_n, [order, rank, visible]; None without a rank.
+        factors_to_visible: U, [visible, rank]; None without a rank.
         visible_to_hidden: W_n, [order, hidden, visible].
         initial_visible: what stands for the frames before the first, newest first,
             [order, visible].
@@ -66,12 +69,23 @@ class TemporalModel(EnergyModel):
         visible: str | Units,
         vh: bool,
         vv: bool,
+        rank: int | None,
         **settings: Any,
     ) -> None:
+        if rank is not None and (rank < 1 or not vv):
+            raise ValueError(f"rank: expected at least 1, of visible-to-visible taps, got {rank}")
+        if rank is not None:
+            settings["rank"] = rank
         super().__init__(n_visible, n_hidden, visible, order=order, **settings)
         self.order = order
         self.initial_hidden: nn.Parameter | None = None  # a model that remembers hiddens sets it
-        self.visible_to_visible = small_parameter(order, n_visible, n_visible) if vv else None
+        full = vv and rank is None
+        self.visible_to_visible = small_parameter(order, n_visible, n_visible) if full else None
+        self.visible_to_factors = self.factors_to_visible = None
+        if rank is not None:  # the factors of frames are of the size of these from the start
+            spread = (order * n_visible) ** -0.5
+            self.visible_to_factors = small_parameter(order, rank, n_visible, std=spread)
+            self.factors_to_visible = small_parameter(n_visible, rank)
         self.visible_to_hidden = small_parameter(order, n_hidden, n_visible) if vh else None
         self.initial_visible = small_parameter(order, n_visible) if vv or vh else None
 
@@ -101,6 +115,9 @@ class TemporalModel(EnergyModel):
         hidden_bias = self.hidden_bias.expand(len(frames), frames.shape[1] + 1, -1)
         if windows is not None and self.visible_to_visible is not None:
             visible_bias = self.visible_bias + tap(windows, self.visible_to_visible)
+        up, down = self.visible_to_factors, self.factors_to_visible
+        if windows is not None and up is not None and down is not None:
+            visible_bias = self.visible_bias + F.linear(tap(windows, up), down)
         if windows is not None and self.visible_to_hidden is not None:
             hidden_bias = hidden_bias + tap(windows, self.visible_to_hidden)
         drive = F.linear(self.visible.scaled(frames), self.weight) + hidden_bias[:, :-1]

@@ -38,6 +38,9 @@ class TRBM(TemporalModel):
             "hh", his TRBM-VH no "vh", his TRBM-VV no "vv". A tap left out has the parameter None.
             There can also be "hv", by which earlier hidden units drive B_v, as he suggests below
             eq. 3.2.
+        rank: of the visible-to-visible taps A_n = U V_n; None leaves it free. With `connections`
+            "vh" and "vv" only this is the conditional RBM of Taylor, Hinton and Roweis (2007),
+            with a low-rank autoregression.
 
     Attributes:
         hidden_to_hidden: W′_n, [order, hidden, hidden].
@@ -60,6 +63,7 @@ class TRBM(TemporalModel):
         order: int = 1,
         visible: str | Units = "bernoulli",
         connections: Sequence[str] = CONNECTIONS,
+        rank: int | None = None,
     ) -> None:
         if order < 1:
             raise ValueError(f"order: expected at least 1, got {order}")
@@ -68,7 +72,7 @@ class TRBM(TemporalModel):
             raise ValueError(f"connections: expected some of {KINDS}, got {connections!r}")
         kept = [name for name in KINDS if name in connections]
         super().__init__(
-            n_visible, n_hidden, order, visible, "vh" in kept, "vv" in kept, connections=kept
+            n_visible, n_hidden, order, visible, "vh" in kept, "vv" in kept, rank, connections=kept
         )
         hh, hv = "hh" in kept, "hv" in kept
         self.hidden_to_hidden = small_parameter(order, n_hidden, n_hidden) if hh else None
@@ -83,13 +87,15 @@ class TRBM(TemporalModel):
         from visible to hidden units become taps "hv".
 
         Raises:
-            ValueError: visible units that are not Bernoulli, as hidden units are.
+            ValueError: visible units that are not Bernoulli, as hidden units are, or a rank.
 
         Example:
             >>> TRBM(9, 5, connections=("hh", "vh")).transposed().settings["connections"]
             ['vv', 'hv']
         """
         check_exchangeable(self.visible)
+        if self.factors_to_visible is not None:
+            raise ValueError("rank: hidden units have no taps of low rank")
         n_hidden, n_visible = self.weight.shape
         kept = [EXCHANGED[name] for name in self.settings["connections"]]
         other = TRBM(n_hidden, n_visible, self.order, connections=kept).to(self.weight)

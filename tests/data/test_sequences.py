@@ -322,3 +322,21 @@ def test_a_killed_save_leaves_a_whole_file(tmp_path):
         assert lengths.tolist() == [500] * 20
         assert (frames == frames[0, 0, 0]).all()
         assert frames[0, 0, 0] >= 1
+
+
+# --- preparation -----------------------------------------------------------------------------
+
+
+def test_a_preparation_goes_with_all_sequences(tmp_path):
+    long = "how it was made, ½ of it in Σ " * 5000  # attributes of HDF5 end at 64 KiB by default
+    made = Sequences([Sequence(torch.rand(3, 2), split="train")] * 3, preparation=long)
+    save_sequences(tmp_path / "data.h5", made)
+    read = read_sequences(tmp_path / "data.h5")
+    assert read.preparation == read[1:].preparation == read.split("train").preparation == long
+
+
+def test_there_need_not_be_a_preparation(tmp_path):
+    save_sequences(tmp_path / "data.h5", [Sequence(torch.rand(3, 2))])
+    assert read_sequences(tmp_path / "data.h5").preparation == ""
+    with pytest.raises(TypeError, match="preparation must be a string, got int"):
+        Sequences([], preparation=3)

@@ -9,6 +9,7 @@ from seqebm.data import Sequence, Sequences
 from seqebm.learning import load_training
 from seqebm.learning.recipes import MODELS, Recipe, build_model, make_data, make_recipe
 from seqebm.learning.training import (
+    make_corruption,
     make_optimizer,
     make_schedules,
     mean_frame,
@@ -68,7 +69,7 @@ def test_settings_are_parsed_to_the_types_of_the_keys():
     }
     recipe = make_recipe("trbm", None, texts)
     assert recipe == Recipe(
-        "trbm", 7, 2, "hh,vv", "gaussian", lr=0.01, average=0.99, gibbs_steps="0:1,5:3"
+        "trbm", 7, 2, "hh,vv", visible="gaussian", lr=0.01, average=0.99, gibbs_steps="0:1,5:3"
     )
     assert type(recipe.hidden) is type(recipe.order) is int
     assert type(recipe.lr) is float
@@ -190,12 +191,12 @@ def test_parameters_that_are_held_stay_zero(model, optimizer, average):
 def test_optimisers():
     model = build_model(tiny("rtrbm", held_at_zero="hidden_bias"), 4)
     adam = make_optimizer(model, tiny("rtrbm", lr=0.3))
-    assert type(adam) is torch.optim.Adam
+    assert type(adam) is torch.optim.AdamW
     assert adam.param_groups[0]["lr"] == 0.3
     sgd = make_optimizer(model, tiny("rtrbm", optimizer="sgd", lr=0.3, momentum=0.7))
     assert type(sgd) is torch.optim.SGD
     assert (sgd.param_groups[0]["lr"], sgd.param_groups[0]["momentum"]) == (0.3, 0.7)
-    trained = {id(p) for p in sgd.param_groups[0]["params"]}
+    trained = {id(p) for group in sgd.param_groups for p in group["params"]}
     assert trained == {id(p) for n, p in model.named_parameters() if n != "hidden_bias"}
     with pytest.raises(ValueError, match="optimizer: expected one of adam, sgd, got 'lbfgs'"):
         make_optimizer(model, tiny("rtrbm", optimizer="lbfgs"))
@@ -363,9 +364,45 @@ def test_bf16_is_asked_for_by_a_key(text, value):
     assert model.bf16 is value
 
 
-def test_noise_is_for_binary_units():
-    with pytest.raises(ValueError, match=r"noise: expected 0.*gaussian"):
-        train(tiny("rtrbm", noise=0.1, visible="gaussian"))
+@pytest.mark.parametrize("visible", ["gaussian", "gaussian:learned"])
+def test_noise_has_its_standard_deviation_where_units_are_gaussian(visible):
+    corrupt = make_corruption(tiny("rtrbm", noise=0.3, visible=visible))
+    frames = torch.full((20, 50, 4), 7.0)
+    noise = corrupt(frames, torch.Generator().manual_seed(1)) - frames
+    assert noise.std().item() == pytest.approx(0.3, rel=0.05)
+    assert abs(noise.mean().item()) < 0.03
+
+
+def test_innovations_are_those_of_any_model():
+    for kind in ("rbm", "trbm", "rtrbm", "gru"):
+        model = build_model(tiny(kind, innovations=2, visible="gaussian"), 4)
+        assert type(model) is seqebm.Innovations
+        assert model.order == 2
+        alone = build_model(tiny(kind, visible="gaussian"), 4)
+        assert (type(model.model), model.model.settings) == (type(alone), alone.settings)
+    with pytest.raises(ValueError, match="expected Gaussian visible units, got bernoulli"):
+        build_model(tiny("rtrbm", innovations=2), 4)
+
+
+def test_innovations_can_be_held_at_zero():
+    held = "visible_to_visible,model.weight"
+    model = build_model(tiny("rtrbm", innovations=2, visible="gaussian", held_at_zero=held), 4)
+    assert not model.visible_to_visible.any()
+    assert not model.model.weight.requires_grad
+
+
+def test_decay_shrinks_the_weights_of_hidden_units_only():
+    recipe = tiny("rtrbm", innovations=1, visible="gaussian", order=1, decay=0.5)
+    model = build_model(recipe, 4)
+    named = {id(p): name for name, p in model.named_parameters()}
+    shrinking, others = (
+        {named[id(p)] for p in group["params"]}
+        for group in make_optimizer(model, recipe).param_groups
+    )
+    kept = {"weight", "hidden_to_hidden", "visible_to_hidden"}
+    assert shrinking == {f"model.{name}" for name in kept}
+    assert shrinking | others == set(named.values())
+    assert [g["weight_decay"] for g in make_optimizer(model, recipe).param_groups] == [0.5, 0.0]
 
 
 def test_clip_and_average_reach_the_training(tmp_path):

@@ -78,7 +78,7 @@ def test_the_format_of_the_frames():
 
 
 def test_the_files_of_a_run(tmp_path):
-    start(tmp_path / "run", TINY, "data.h5", videos())
+    start(tmp_path / "run", TINY, "data.h5", Sequences([*videos()], preparation="how"))
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "model.h5",
         "recipe.json",
@@ -86,7 +86,7 @@ def test_the_files_of_a_run(tmp_path):
     assert json.loads((tmp_path / "run" / "recipe.json").read_text()) == {
         "recipe": asdict(TINY),
         "data": "data.h5",
-        "format": {"shape": [2, 3], "frame_rate": 12.5, "unit": "ink"},
+        "format": {"shape": [2, 3], "frame_rate": 12.5, "unit": "ink", "preparation": "how"},
     }
 
 

@@ -182,7 +182,7 @@ def test_a_generator_is_the_only_source_of_randomness(any_model):
 
 
 def test_settings_build_a_model_of_the_same_shape(any_model):
-    if isinstance(any_model, seqebm.RNN | seqebm.Stack):
+    if isinstance(any_model, seqebm.RNN | seqebm.Stack | seqebm.Innovations):
         return  # built from other modules; their settings are tested with their files
     again = type(any_model)(**any_model.settings)
     assert again.settings == any_model.settings
@@ -394,7 +394,7 @@ def test_the_loss_expects_the_frames_given_another_past(any_model):
 
 def test_the_chains_run_given_another_past(any_model, monkeypatch):
     """The difference of free energies under the machines that the other past calls for."""
-    if isinstance(any_model, seqebm.RNN | seqebm.RBM | seqebm.Stack):
+    if isinstance(any_model, seqebm.RNN | seqebm.RBM | seqebm.Stack | seqebm.Innovations):
         return
     clean, noisy, ends = (frames(seed=seed) for seed in (1, 2, 3))
     monkeypatch.setattr(gibbs, "chain", lambda *_: (ends, ends))

@@ -2,8 +2,15 @@
 
 from seqebm.data.mocap.acclaim import read_amc, read_asf, write_amc, write_asf
 from seqebm.data.mocap.bvh import read_bvh, write_bvh
+from seqebm.data.mocap.files import motions, read_motion, read_preparation, write_motion
 from seqebm.data.mocap.matlab import read_mat
-from seqebm.data.mocap.mit import MIT_COLUMNS, mit_walking, restore_columns
+from seqebm.data.mocap.mit import (
+    MIT_COLUMNS,
+    MITPreparation,
+    mit_motion,
+    mit_walking,
+    restore_columns,
+)
 from seqebm.data.mocap.motion import Joint, Motion, Skeleton
 from seqebm.data.mocap.prepare import Preparation
 from seqebm.data.mocap.taylor import body_centred, ground_path, standardised, world, z_scaling
@@ -11,21 +18,27 @@ from seqebm.data.mocap.taylor import body_centred, ground_path, standardised, wo
 __all__ = [
     "MIT_COLUMNS",
     "Joint",
+    "MITPreparation",
     "Motion",
     "Preparation",
     "Skeleton",
     "body_centred",
     "ground_path",
+    "mit_motion",
     "mit_walking",
+    "motions",
     "read_amc",
     "read_asf",
     "read_bvh",
     "read_mat",
+    "read_motion",
+    "read_preparation",
     "restore_columns",
     "standardised",
     "world",
     "write_amc",
     "write_asf",
     "write_bvh",
+    "write_motion",
     "z_scaling",
 ]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,23 +14,22 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from seqebm.data.mocap.motion import (
-    TRANSLATIONS,
-    Array,
-    Joint,
-    Motion,
-    Skeleton,
+from seqebm.data.mocap.checked_json import (
+    field,
+    number,
+    read_object,
+    shown,
+    skeleton_from,
+    skeleton_to,
+    typed,
 )
+from seqebm.data.mocap.motion import TRANSLATIONS, Array, Joint, Motion, Skeleton
 from seqebm.data.mocap.rotations import CODES, euler_angles, euler_rotation
 from seqebm.data.mocap.taylor import UNIT, standardised, z_scaling
 from seqebm.data.sequences import Sequence
 
-_FORMAT = "seqebm-preparation"
 _ROUNDING = 1e-12  # what changes by no more of its size is constant
 _SAME_RATE = 5e-3  # files round the time of a frame: one of 0.0083 s means 120 frames a second
-_LONGEST = 2**24  # characters of a preparation in JSON
-_MOST_JOINTS = 10_000
-_LARGEST = 1e30  # number in JSON; the squares of what follows from it are finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +98,8 @@ class Preparation:
         >>> bool(np.allclose(again.values, steps.values, atol=1e-5))
         True
     """
+
+    FORMAT: ClassVar[str] = "seqebm-preparation"  #: of its JSON
 
     skeleton: Skeleton
     rotations: str
@@ -291,10 +291,10 @@ class Preparation:
                    [5. , 7.5, 6. ],
                    [5. , 7.5, 6. ]])
         """
-        scores = np.zeros((len(_checked(frames, len(self.names))), len(self.std)))
+        scores = np.zeros((len(checked_frames(frames, len(self.names))), len(self.std)))
         scores[:, self._changes] = frames.detach().cpu().to(torch.float64).numpy()
         values = _channel_values(
-            self.skeleton, self.rotations, scores * self.std + self.mean, _checked_start(start)
+            self.skeleton, self.rotations, scores * self.std + self.mean, checked_start(start)
         )
         return Motion(self.skeleton, values, self.frame_rate, name)
 
@@ -311,8 +311,8 @@ class Preparation:
         """
         names = _names(self.skeleton, self.rotations)
         content = {
-            "format": _FORMAT,
-            "skeleton": _skeleton_to(self.skeleton),
+            "format": self.FORMAT,
+            "skeleton": skeleton_to(self.skeleton),
             "rotations": self.rotations,
             "frame_rate": self.frame_rate,
             "columns": [*zip(names, self.mean.tolist(), self.std.tolist(), strict=True)],
@@ -332,30 +332,24 @@ class Preparation:
             >>> Preparation.from_json(Preparation.fit([jump]).to_json()).names
             ['root.height']
         """
-        if len(text) > _LONGEST:
-            raise ValueError(f"preparation: expected at most {_LONGEST} characters")
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"preparation: expected JSON: {error}") from error
-        _typed(content, dict, "preparation")
-        if content.get("format") != _FORMAT:
-            raise ValueError(f"format: expected {_FORMAT}, got {_shown(content.get('format'))}")
-        skeleton = _skeleton_from(_field(content, "skeleton", dict))
-        table = [_typed(row, list, "columns") for row in _field(content, "columns", list)]
+        content = read_object(text)
+        if content.get("format") != cls.FORMAT:
+            raise ValueError(f"format: expected {cls.FORMAT}, got {shown(content.get('format'))}")
+        skeleton = skeleton_from(field(content, "skeleton", dict))
+        table = [typed(row, list, "columns") for row in field(content, "columns", list)]
         if any(len(row) != 3 for row in table):
             raise ValueError("columns: expected names, means and standard deviations")
         preparation = cls(
             skeleton,
-            _field(content, "rotations", str),
-            _number(content.get("frame_rate"), "frame_rate"),
-            np.array([_number(mean, "columns") for _, mean, _ in table]),
-            np.array([_number(std, "columns") for _, _, std in table]),
+            field(content, "rotations", str),
+            number(content.get("frame_rate"), "frame_rate"),
+            np.array([number(mean, "columns") for _, mean, _ in table]),
+            np.array([number(std, "columns") for _, _, std in table]),
         )
         names = _names(skeleton, preparation.rotations)
         for expected, (name, _, _) in zip(names, table, strict=True):
             if name != expected:
-                raise ValueError(f"columns: expected {expected}, got {_shown(name)}")
+                raise ValueError(f"columns: expected {expected}, got {shown(name)}")
         return preparation
 
     @property
@@ -542,7 +536,8 @@ def _described(skeleton: Skeleton) -> list[str]:
     ]
 
 
-def _checked(frames: Any, width: int) -> Tensor:
+def checked_frames(frames: Any, width: int) -> Tensor:
+    """Frames `[time, width]`; a TypeError or ValueError for anything else."""
     if not isinstance(frames, Tensor):
         raise TypeError(f"frames: expected a tensor, got {type(frames).__name__}")
     if frames.ndim != 2 or frames.shape[1] != width or len(frames) == 0:
@@ -554,99 +549,9 @@ def _checked(frames: Any, width: int) -> Tensor:
     return frames
 
 
-def _checked_start(start: npt.ArrayLike) -> Array:
+def checked_start(start: npt.ArrayLike) -> Array:
+    """A row of a path, `[3]`; a ValueError for anything else."""
     found = np.asarray(start, dtype=np.float64)
     if found.shape != (3,) or not np.isfinite(found).all():
         raise ValueError(f"start: expected a row of path, two places and a heading, got {start!r}")
     return found
-
-
-# --------------------------------------------------------------------------------------------- JSON
-
-
-def _skeleton_to(skeleton: Skeleton) -> dict[str, Any]:
-    return {
-        "joints": [
-            {
-                "name": joint.name,
-                "parent": int(joint.parent),
-                "offset": np.asarray(joint.offset).tolist(),
-                "channels": [*joint.channels],
-                "axes": joint.axes.tolist(),
-                # JSON has no infinity
-                "limits": [
-                    [float(value) if math.isfinite(value) else None for value in pair]
-                    for pair in joint.limits
-                ],
-            }
-            for joint in skeleton.joints
-        ],
-        "fixed_axes": skeleton.fixed_axes,
-        "up": skeleton.up,
-        "metres": skeleton.metres,
-    }
-
-
-def _skeleton_from(content: dict[str, Any]) -> Skeleton:
-    joints = _field(content, "joints", list)
-    if len(joints) > _MOST_JOINTS:
-        raise ValueError(f"joints: expected at most {_MOST_JOINTS}, got {len(joints)}")
-    metres = content.get("metres")
-    return Skeleton(
-        [_joint_from(_typed(joint, dict, "joints")) for joint in joints],
-        _field(content, "fixed_axes", bool),
-        _field(content, "up", str),
-        None if metres is None else _number(metres, "metres"),
-    )
-
-
-def _joint_from(content: dict[str, Any]) -> Joint:
-    name = _field(content, "name", str)
-    where = f"of {_shown(name)}"
-    rows = [_numbers(row, 3, f"axes {where}") for row in _field(content, "axes", list)]
-    return Joint(
-        name,
-        _field(content, "parent", int),
-        _numbers(content.get("offset"), 3, f"offset {where}"),
-        tuple(_typed(one, str, f"channels {where}") for one in _field(content, "channels", list)),
-        np.array(rows),
-        tuple(_limits_from(pair, f"limits {where}") for pair in _field(content, "limits", list)),
-    )
-
-
-def _limits_from(pair: Any, what: str) -> tuple[float, float]:
-    if type(pair) is not list or len(pair) != 2:
-        raise ValueError(f"{what}: expected pairs, got {_shown(pair)}")
-    low, high = pair
-    return (
-        -math.inf if low is None else _number(low, what),
-        math.inf if high is None else _number(high, what),
-    )
-
-
-def _field(content: dict[str, Any], key: str, kind: type) -> Any:
-    return _typed(content.get(key), kind, key)
-
-
-def _typed(value: Any, kind: type, what: str) -> Any:
-    if type(value) is not kind:
-        raise ValueError(f"{what}: expected a value of type {kind.__name__}, got {_shown(value)}")
-    return value
-
-
-def _numbers(values: Any, count: int, what: str) -> list[float]:
-    if type(values) is not list or len(values) != count:
-        raise ValueError(f"{what}: expected {count} numbers, got {_shown(values)}")
-    return [_number(value, what) for value in values]
-
-
-def _number(value: Any, what: str) -> float:
-    if type(value) not in (int, float) or not abs(value) <= _LARGEST:
-        raise ValueError(
-            f"{what}: expected a number from {-_LARGEST} to {_LARGEST}, got {_shown(value)}"
-        )
-    return float(value)
-
-
-def _shown(value: Any) -> str:
-    return repr(value)[:60]
