@@ -199,7 +199,8 @@ def innovations(model, frames):
     for t in range(len(frames) + 1):
         lags = range(1, model.order + 1)
         place = b + sum(taps[n - 1] @ lagged(frames, initial, t, n) for n in lags)
-        scale = sigma * np.sqrt(1 - beta + beta * q)
+        limited = q / (1 + q / np.exp(array(model.log_ceiling)))
+        scale = sigma * np.sqrt(1 - beta + beta * limited)
         for error in frames[t : t + 1] - place:
             found = np.vstack([found, error / scale])
             q = persistence * q + (1 - persistence) * np.mean((error / sigma) ** 2)

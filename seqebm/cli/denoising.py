@@ -18,10 +18,14 @@ import click
 from seqebm.cli.common import (
     COUNT,
     DATA_FILES,
+    MOTION_FILES,
     PATH,
     generator,
     picture_shape,
+    sequences_for,
+    show,
     write_pictures,
+    write_sequences,
 )
 
 if TYPE_CHECKING:
@@ -29,10 +33,13 @@ if TYPE_CHECKING:
 
     from seqebm.data import Sequences
     from seqebm.data.streams import FrameStream
-    from seqebm.evaluate import Quality
+    from seqebm.evaluate import MotionQuality, Quality
     from seqebm.learning.runs import Run
 
-Qualities = dict[str, "Quality"]  #: of the noisy and of the denoised frames; empty: not asked for
+Qualities = dict[str, "Quality | MotionQuality"]  #: of noisy and denoised frames, if asked for
+
+VIDEO_TEXT = "squared error {mse:.4g} per pixel, PSNR {psnr:.2f} dB, SSIM {ssim:.4f}"
+MOTION_TEXT = "squared error {mse:.4g} per value, joints {distance:.4g} away"
 
 
 @click.command()
@@ -44,8 +51,9 @@ Qualities = dict[str, "Quality"]  #: of the noisy and of the denoised frames; em
     "--out",
     required=True,
     type=PATH,
-    help=".mp4 (a video of any length), .h5 (all sequences), or .gif or .png, which show the first "
-    "sequence before and after and need the memory for all of it.",
+    help=".mp4 (a video of any length), .h5 (all sequences), .bvh or .amc (the first motion), or "
+    ".gif or .png, which show the first sequence before and after and need the memory for all of "
+    "it.",
 )
 @click.option(
     "--mask", type=PATH, help="As many frames as the data; pixels above one half are observed."
@@ -92,13 +100,14 @@ def denoise(
         raise ValueError("--sweeps: goes with --mask")
     inputs = {"noisy": source, "mask": mask, "clean": clean}
     given = {name: path for name, path in inputs.items() if path is not None}
-    qualities = {} if clean is None else _qualities(picture_shape(opened.format.shape))
-    if out.suffix.lower() == ".mp4" and not sweeps:
+    qualities = {} if clean is None else _qualities(opened)
+    moving = bool(opened.format.preparation)
+    if out.suffix.lower() == ".mp4" and not sweeps and not moving:
         _check_targets(given.values(), out, beside)
         with _ended_in_order():
             frames = _denoise_video(opened, given, out, beside, qualities)
-    elif beside is None:
-        frames = _denoise_sequences(opened, given, out, qualities, sweeps)
+    elif beside is None or moving:
+        frames = _denoise_sequences(opened, given, out, beside, qualities, sweeps)
     else:
         raise ValueError(
             f"--side-by-side: goes with an .mp4 as --out and no --sweeps, got {str(out)!r}"
@@ -109,7 +118,7 @@ def denoise(
         return
     click.echo(str(out))
     for name, score in scores.items():
-        numbers = "squared error {mse:.4g} per pixel, PSNR {psnr:.2f} dB, SSIM {ssim:.4f}"
+        numbers = MOTION_TEXT if moving else VIDEO_TEXT
         click.echo(f"{name + ':':9} {numbers.format(**score)}")
 
 
@@ -155,14 +164,18 @@ def _denoise_video(
 
 
 def _denoise_sequences(
-    run: Run, inputs: dict[str, Path], out: Path, qualities: Qualities, sweeps: int
+    run: Run,
+    inputs: dict[str, Path],
+    out: Path,
+    beside: Path | None,
+    qualities: Qualities,
+    sweeps: int,
 ) -> int:
     """Read, denoise and write sequences as a whole; how many frames they have."""
-    from seqebm import scenes, video
-    from seqebm.data import Sequences, load_sequences, save_sequences
+    from seqebm.data import Sequences
 
-    shape, many = picture_shape(run.format.shape), out.suffix.lower() in DATA_FILES
-    read = {name: load_sequences(path, shape) for name, path in inputs.items()}
+    many = out.suffix.lower() in DATA_FILES
+    read = {name: sequences_for(run, path) for name, path in inputs.items()}
     if not many:
         read = {name: sequences[:1] for name, sequences in read.items()}
     _check_alike(inputs, read)
@@ -178,14 +191,26 @@ def _denoise_sequences(
         )[0]
         _compare(qualities, one.frames, denoised, frames.get("clean"))
         made.append(replace(one, frames=denoised))
-    if many:
-        save_sequences(out, made)
-    elif out.suffix.lower() == ".mp4":
-        write_pictures(out, video.pictures(denoised, shape), one.frame_rate)
+    new = Sequences(made, run.format.preparation)
+    panels = {"noisy": read["noisy"], "denoised": new}
+    if "clean" in read:
+        panels["clean"] = read["clean"]
+    if many or out.suffix.lower() in (".mp4", *MOTION_FILES):
+        write_sequences(out, new)
     else:
-        shown = scenes.comparison(one.frames, denoised, shape, frames.get("clean"))
-        write_pictures(out, shown, one.frame_rate)
-    return int(Sequences(made).lengths.sum())
+        _write_side_by_side(out, panels)
+    if beside is not None:
+        _write_side_by_side(beside, panels)
+    return int(new.lengths.sum())
+
+
+def _write_side_by_side(out: Path, panels: dict[str, Sequences]) -> None:
+    """The first sequence of each."""
+    from seqebm import video
+
+    rate = panels["noisy"][0].frame_rate
+    shown = {name: show(sequences[:1]) for name, sequences in panels.items()}
+    write_pictures(out, video.side_by_side(shown), rate)
 
 
 def _observed(mask: Tensor | None) -> Tensor | None:
@@ -246,9 +271,14 @@ def _check_targets(sources: Collection[Path], out: Path, beside: Path | None) ->
 # --- quality ---------------------------------------------------------------------------------
 
 
-def _qualities(shape: tuple[int, int]) -> Qualities:
-    from seqebm.evaluate import Quality
+def _qualities(run: Run) -> Qualities:
+    from seqebm.data.mocap import read_preparation
+    from seqebm.evaluate import MotionQuality, Quality
 
+    if run.format.preparation:
+        preparation = read_preparation(run.format.preparation)
+        return {name: MotionQuality(preparation) for name in ("noisy", "denoised")}
+    shape = picture_shape(run.format.shape)
     try:
         return {"noisy": Quality(shape), "denoised": Quality(shape)}
     except ImportError as error:  # an extra that is not installed

@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seqebm.cli.common import COUNT, PATH, SEED, generator, picture_shape, write_sequences
+from seqebm.cli.common import (
+    COUNT,
+    DATA_FILES,
+    PATH,
+    SEED,
+    generator,
+    sequences_for,
+    write_sequences,
+)
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from seqebm.data import Sequences
+    from seqebm.data.mocap import Motion
     from seqebm.data.noise import Noise
 
 
@@ -53,12 +65,59 @@ def data_video(files: tuple[Path, ...], resolution: int, out: Path) -> None:
     click.echo(f"{out}: {len(sequences)} videos, {int(sequences.lengths.sum())} frames")
 
 
+@data.command("mocap")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--frame-rate", type=float, help="Frames a second (default: the lowest of the files)."
+)
+@click.option(
+    "--rotations",
+    default="exponential map",
+    show_default=True,
+    help='Of joints: "exponential map" or "six numbers".',
+)
+@click.option("--valid", multiple=True, help="Name of a recording to validate on, as 35_30.")
+@click.option("--test", multiple=True, help="Name of a recording to test on.")
+@click.option("--out", required=True, type=PATH, help="The .h5 file to write.")
+def data_mocap(
+    files: tuple[Path, ...],
+    frame_rate: float | None,
+    rotations: str,
+    valid: tuple[str, ...],
+    test: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Recordings of one skeleton (.amc with its .asf, .bvh), prepared to learn.
+
+    Columns are scaled by the recordings that are left to train on. MIT's walks in a MATLAB file,
+    which has its own splits, and the walks and runs of CMU's subject 35 can be read as well.
+    """
+    from seqebm.data import mocap, save_sequences
+
+    if files[0].suffix.lower() == ".mat" and not mocap.holds_trials(files[0]):
+        if len(files) > 1 or valid or test or frame_rate:
+            raise ValueError(f"{files[0]}: MIT's walks stand alone, without other files or options")
+        sequences = mocap.mit_walking(files[0])
+    else:
+        motions = [motion for path in files for motion in _motions(path)]
+        splits = {**dict.fromkeys(valid, "valid"), **dict.fromkeys(test, "test")}
+        sequences = mocap.prepared(motions, splits, rotations, frame_rate)
+    save_sequences(out, sequences)
+    click.echo(
+        f"{out}: {len(sequences)} motions, {int(sequences.lengths.sum())} frames of "
+        f"{sequences.n_visible} values, {sequences[0].frame_rate:g} a second"
+    )
+
+
 @data.command("noise")
 @click.argument("source", type=PATH)
-@click.option("--kind", help="salt-and-pepper, gaussian, balls, boxes or dropped.")
+@click.option("--kind", help="salt-and-pepper, gaussian, white, balls, boxes or dropped.")
 @click.option("--strength", default=0.1, show_default=True, help="Of the noise.")
-@click.option("--missing", help="Pixels that are not observed: pixels, boxes or frames.")
+@click.option("--missing", help="What is not observed: pixels, boxes, frames or a stretch of them.")
 @click.option("--share", default=0.1, show_default=True, help="Of the pixels that are missing.")
+@click.option(
+    "--joints", help="Of motions: only what these do is missing, such as lfemur,ltibia,lfoot."
+)
 @click.option("--resolution", type=COUNT, help="Pixels a side, of videos (default: their own).")
 @click.option("--seed", default=1, show_default=True, type=SEED)
 @click.option("--out", required=True, type=PATH, help=".h5, or .mp4 or .gif of the first sequence.")
@@ -69,6 +128,7 @@ def data_noise(
     strength: float,
     missing: str | None,
     share: float,
+    joints: str | None,
     resolution: int | None,
     seed: int,
     out: Path,
@@ -80,23 +140,26 @@ def data_noise(
 
     if kind is None and missing is None:
         raise ValueError("--kind, --missing: expected one of them or both")
-    if mask_out is not None and missing is None:
-        raise ValueError("--mask-out: goes with --missing")
+    if missing is None and not (mask_out is joints is None):
+        raise ValueError("--mask-out, --joints: go with --missing")
     noise = None if kind is None else _named("--kind", NOISES, kind)
     gaps = None if missing is None else _named("--missing", MASKS, missing)
     random, noisy, masks = generator(seed), [], []
-    for one in load_sequences(source, resolution):
+    sequences = load_sequences(source, resolution)
+    kept = None if joints is None else ~_columns_of(joints, sequences)
+    for one in sequences:
         shape = (one.shape[0], one.shape[1]) if len(one.shape) == 2 else None
         frames = one.frames if noise is None else noise(one.frames, strength, random, shape)
         if gaps is not None:
-            seen = gaps(one.frames, share, random, shape).to(frames)
+            mask = gaps(one.frames, share, random, shape)
+            seen = (mask if kept is None else mask | kept).to(frames)
             frames = frames * seen
             masks.append(replace(one, frames=seen, unit="observed", scale=1.0, offset=0.0))
         noisy.append(replace(one, frames=frames))
-    write_sequences(out, Sequences(noisy))
+    _write_first(out, Sequences(noisy, sequences.preparation))
     if mask_out is not None:
-        write_sequences(mask_out, Sequences(masks))
-    click.echo(f"{out}: {len(noisy)} videos, {sum(len(one.frames) for one in noisy)} frames")
+        _write_first(mask_out, Sequences(masks))
+    click.echo(f"{out}: {len(noisy)} sequences, {sum(len(one.frames) for one in noisy)} frames")
 
 
 @data.command("hiddens")
@@ -105,17 +168,43 @@ def data_noise(
 @click.option("--out", required=True, type=PATH, help="The .h5 file to write.")
 def data_hiddens(run: Path, source: Path, out: Path) -> None:
     """Filtered means of the hidden units of a trained model, for another model to learn from."""
-    from seqebm.data import load_sequences, save_sequences
+    from seqebm.data import save_sequences
     from seqebm.learning.runs import open_run
 
     opened = open_run(run)
-    sequences = load_sequences(source, picture_shape(opened.format.shape))
+    sequences = sequences_for(opened, source)
     plain: dict[str, Any] = {"unit": "probability", "shape": (), "scale": 1.0, "offset": 0.0}
     save_sequences(
         out,
         (replace(s, frames=opened.model.filter(s.frames[None])[0], **plain) for s in sequences),
     )
     click.echo(f"{out}: {len(sequences)} sequences, {int(sequences.lengths.sum())} frames")
+
+
+def _write_first(out: Path, sequences: Sequences) -> None:
+    """A data file of all sequences, or another file of the first."""
+    write_sequences(out, sequences if out.suffix.lower() in DATA_FILES else sequences[:1])
+
+
+def _motions(path: Path) -> list[Motion]:
+    from seqebm.data import mocap
+
+    return mocap.read_trials(path) if path.suffix.lower() == ".mat" else [mocap.read_motion(path)]
+
+
+def _columns_of(joints: str, sequences: Sequences) -> Tensor:
+    """True for the columns of prepared motions that are those of the joints, [visible]."""
+    import torch
+
+    from seqebm.data import mocap
+
+    names = mocap.read_preparation(sequences.preparation).names
+    owners = [name.partition(".")[0] for name in names]
+    unknown = [joint for joint in joints.split(",") if joint not in owners]
+    if unknown:
+        known = ", ".join(dict.fromkeys(owners))
+        raise ValueError(f"--joints: there is no {unknown[0]!r} that moves, there are {known}")
+    return torch.tensor([owner in joints.split(",") for owner in owners])
 
 
 def _named(option: str, known: dict[str, Noise], name: str) -> Noise:

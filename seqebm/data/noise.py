@@ -2,10 +2,10 @@
 
 Every noise is a function `(frames, strength, generator, shape) -> frames`, every mask of missing
 data a function `(frames, strength, generator, shape) -> mask` that is True where a pixel is
-observed. Frames are `[..., time, visible]`, grey levels in [0, 1]; they keep their type and device,
-and the given ones are left as they are. The leading dimensions count sequences, each of which gets
-noise of its own. `strength` 0 changes nothing. `shape` is (height, width) of a frame, and None
-stands for square frames.
+observed. Frames are `[..., time, visible]`, grey levels in [0, 1] for all noises but `white`; they
+keep their type and device, and the given ones are left as they are. The leading dimensions count
+sequences, each of which gets noise of its own. `strength` 0 changes nothing. `shape` is (height,
+width) of a frame, and None stands for square frames.
 
 `NOISES` and `MASKS` hold them by the names of the command line.
 """
@@ -98,6 +98,40 @@ def salt_and_pepper(
     return torch.where(draws[0] < strength, (draws[1] < 0.5).to(frames), frames)
 
 
+def white(
+    frames: Tensor,
+    strength: float,
+    generator: torch.Generator | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Tensor:
+    """Add independent N(0, strength²) to every value, whatever its range.
+
+    Args:
+        frames: real numbers such as z-scores, any shape.
+        strength: the standard deviation.
+        generator: source of randomness; None is torch's default.
+        shape: not needed; there so that this is a `Noise`.
+
+    Returns:
+        The noisy frames; the given ones are left as they are.
+
+    Raises:
+        TypeError: frames are not of a floating-point type.
+        ValueError: a strength that is negative or not finite.
+
+    Example:
+        >>> noisy = white(torch.zeros(2, 10, 400), 3.0, torch.Generator().manual_seed(1))
+        >>> round(noisy.std().item())
+        3
+    """
+    check_float(frames, "frames")
+    if not 0 <= strength < math.inf:
+        raise ValueError(f"strength: expected a finite number of at least 0, got {strength}")
+    device = frames.device if generator is None else generator.device
+    draws = torch.randn(frames.shape, generator=generator, device=device)
+    return frames + strength * draws.to(frames)
+
+
 def gaussian(
     frames: Tensor,
     strength: float,
@@ -125,12 +159,7 @@ def gaussian(
         >>> round(noisy.std().item(), 2)
         0.1
     """
-    check_float(frames, "frames")
-    if not 0 <= strength < math.inf:
-        raise ValueError(f"strength: expected a finite number of at least 0, got {strength}")
-    device = frames.device if generator is None else generator.device
-    draws = torch.randn(frames.shape, generator=generator, device=device)
-    return (frames + strength * draws.to(frames)).clamp_(0, 1)
+    return white(frames, strength, generator).clamp_(0, 1)
 
 
 def flickering_balls(
@@ -334,9 +363,43 @@ def missing_frames(
     return observed.expand(frames.shape).contiguous()
 
 
+def missing_stretch(
+    frames: Tensor,
+    strength: float,
+    generator: torch.Generator | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Tensor:
+    """Frames that follow one another are missing, once in every sequence.
+
+    Args:
+        frames: `[..., time, visible]`.
+        strength: the share of the frames, from 0 to 1, as nearly as whole frames allow. Where
+            they begin is drawn uniformly.
+        generator: source of randomness; None is torch's default.
+        shape: not needed; there so that this is a `Noise`.
+
+    Returns:
+        True where a value is observed, bool, of the shape of `frames`.
+
+    Raises:
+        TypeError: frames are not of a floating-point type.
+        ValueError: a strength outside [0, 1], or frames without time.
+
+    Example:
+        >>> missing_stretch(torch.ones(10, 2), 0.3).sum().item()
+        14
+    """
+    _check_sequences(frames, strength)
+    time = frames.shape[-2]
+    begin = _uniform((*frames.shape[:-2], 1), frames, generator)[..., 0]
+    missing = _stripe(begin, round(strength * time), time)
+    return (~missing).unsqueeze(-1).expand(frames.shape).contiguous()
+
+
 NOISES: dict[str, Noise] = {
     "salt-and-pepper": salt_and_pepper,
     "gaussian": gaussian,
+    "white": white,
     "balls": flickering_balls,
     "boxes": occlusion_boxes,
     "dropped": dropped_frames,
@@ -346,6 +409,7 @@ MASKS: dict[str, Noise] = {
     "pixels": missing_pixels,
     "boxes": missing_boxes,
     "frames": missing_frames,
+    "stretch": missing_stretch,
 }
 
 

@@ -29,6 +29,13 @@ from seqebm.evaluate.errors import (
     prediction_errors,
     to_json,
 )
+from seqebm.evaluate.motion import (
+    MotionQuality,
+    MotionScore,
+    energy_score,
+    foot_skate,
+    joint_distance,
+)
 from seqebm.evaluate.quality import Quality, QualityScore, VideoQuality, quality_table
 from seqebm.evaluate.ridge import PENALTIES, LinearFit
 from seqebm.evaluate.yardsticks import (
@@ -49,6 +56,8 @@ __all__ = [
     "LinearExtrapolation",
     "LinearFit",
     "MeanFrame",
+    "MotionQuality",
+    "MotionScore",
     "Predictor",
     "Quality",
     "QualityScore",
@@ -58,8 +67,11 @@ __all__ = [
     "VideoQuality",
     "copy_last",
     "denoisers",
+    "energy_score",
+    "foot_skate",
     "format_table",
     "free_run_errors",
+    "joint_distance",
     "next_frame_table",
     "prediction_errors",
     "quality_table",

@@ -169,6 +169,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     # the same number of sequences, used better: a TRBM-VV with a fifth of the error, and second
     # layers that begin as the first ones do and so know as much from the start
     "balls-layers": {**TWO_LAYERS, "lr": 0.003, "gibbs_steps": "5", "from_below": True},
+    # prepared motion capture; chosen on the last four training blocks of MIT's walks
+    "motion": {
+        "visible": "gaussian",
+        "innovations": 3,
+        "steps": 2000,
+        "batch": 8,
+        "lr": 0.003,
+        "gibbs_steps": "5",
+        "decay": 3.0,
+        "noise": 0.02,
+    },
     # the strongest model that a laptop trains in about three minutes; the noise makes its next
     # frame a little worse and nearly halves its error of denoising
     "demo": {

@@ -50,13 +50,15 @@ class Innovations(SequenceModel):
     """A linear autoregression with changing volatility, and a model of what it leaves.
 
         v_t = B_t + σ s_t x_t,      B_t = b + Σ_n A_n v_{t−n},      n = 1 … order
-        s_t² = 1 − β + β q_{t−1},   q_t = λ q_{t−1} + (1 − λ) mean_i ((v_t − B_t)_i / σ_i)²
+        s_t² = 1 − β + β f(q_{t−1}),   q_t = λ q_{t−1} + (1 − λ) mean_i ((v_t − B_t)_i / σ_i)²
 
     and the innovations x_1, x_2 … are a sequence of `model`. So log p(v_t | v_<t) is
     log p(x_t | x_<t) − Σ_i log(σ_i s_t): nothing is approximated, and A, b, σ and the volatility
     learn from the same loss as the model. q is a mean of earlier squared errors, as in Bollerslev's
     GARCH(1, 1) (1986) with one volatility for all dimensions. It keeps violent movements, whose
     errors are many times as large as those of calm ones, from deciding alone what the taps learn.
+    f(q) = q / (1 + q/c) has a ceiling c, so that the volatility of samples cannot run away: errors
+    with heavy tails teach a β by which it would, as samples of x are of more equal size than these.
 
     An untrained model expects a random walk: A_1 is the identity and all else zero.
 
@@ -71,6 +73,7 @@ class Innovations(SequenceModel):
         initial_visible: what stands for the frames before the first, newest first,
             [order, visible].
         log_energy: log q_0, [1].
+        log_ceiling: log c, [1].
         reaction: logit of β, [1].
         persistence: logit of λ, [1].
 
@@ -104,6 +107,7 @@ class Innovations(SequenceModel):
         self.visible_bias = nn.Parameter(torch.zeros(size))
         self.initial_visible = small_parameter(order, size)
         self.log_energy = nn.Parameter(torch.zeros(1))
+        self.log_ceiling = nn.Parameter(torch.full((1,), 3.0))
         self.reaction = nn.Parameter(torch.full((1,), 2.0))
         self.persistence = nn.Parameter(torch.ones(1))
         with torch.no_grad():
@@ -182,7 +186,8 @@ class Innovations(SequenceModel):
         errors = (frames - place[:, :-1]) / sigma
         energy = self._energy(state.energy, errors.square().mean(-1, keepdim=True))
         beta = self.reaction.sigmoid()
-        volatility = (1 - beta + beta * energy).sqrt()
+        limited = energy / (1 + energy / self.log_ceiling.exp())
+        volatility = (1 - beta + beta * limited).sqrt()
         expected = Expected(windows, energy, place, sigma * volatility, None)
         return expected, errors / volatility[:, :-1]
 

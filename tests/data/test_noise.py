@@ -14,8 +14,10 @@ from seqebm.data.noise import (
     missing_boxes,
     missing_frames,
     missing_pixels,
+    missing_stretch,
     occlusion_boxes,
     salt_and_pepper,
+    white,
 )
 
 ALL = [*NOISES.values(), *MASKS.values()]
@@ -120,7 +122,7 @@ def test_shapes_and_types_are_kept_and_the_given_frames_too(call, size, dtype):
     made = call(frames, 0.5, generator())
     assert made.shape == frames.shape
     assert made.dtype == (torch.bool if call in MASKS.values() else dtype)
-    if made.dtype != torch.bool:
+    if made.dtype != torch.bool and call is not white:
         assert (made >= 0).all()
         assert (made <= 1).all()
     made.zero_()
@@ -157,23 +159,24 @@ def test_a_seed_decides_everything(call):
 
 @pytest.mark.parametrize("call", ALL)
 def test_every_sequence_has_noise_of_its_own(call):
-    made = call(grey(4, 20, 36), 0.5, generator())
+    made = call(grey(4, 40, 36), 0.5, generator())
     assert len({tuple(sequence.flatten().tolist()) for sequence in made}) == 4
 
 
 def test_noises_and_masks_are_named_for_the_command_line():
-    assert list(NOISES) == ["salt-and-pepper", "gaussian", "balls", "boxes", "dropped"]
-    assert list(MASKS) == ["pixels", "boxes", "frames"]
+    assert list(NOISES) == ["salt-and-pepper", "gaussian", "white", "balls", "boxes", "dropped"]
+    assert list(MASKS) == ["pixels", "boxes", "frames", "stretch"]
 
 
 # ------------------------------------------------------------------------------------- each alone
 
 
+@pytest.mark.parametrize("call", [gaussian, white])
 @pytest.mark.parametrize("strength", [0.01, 0.08])
-def test_gaussian_noise_has_its_deviation(strength):
+def test_gaussian_noise_has_its_deviation(call, strength):
     """The variance of n numbers errs by √(2/n) of itself; five times that once in 10⁶ times."""
     n = 200_000
-    added = (gaussian(grey(n).double(), strength, generator()) - 0.5).numpy()
+    added = (call(grey(n).double(), strength, generator()) - 0.5).numpy()
     assert abs(added.mean()) < 5 * strength / n**0.5
     assert abs(added.var() / strength**2 - 1) < 5 * (2 / n) ** 0.5
     assert abs((added[1:] * added[:-1]).mean()) < 5 * strength**2 / n**0.5
@@ -183,6 +186,12 @@ def test_gaussian_noise_is_clipped():
     noisy = gaussian(grey(10_000, level=1.0), 0.5, generator())
     assert within_chance(int((noisy == 1).sum()), 10_000, 0.5)
     assert noisy.min() == 0
+
+
+def test_white_noise_is_not_clipped():
+    noisy = white(grey(10_000, level=1.0), 0.5, generator())
+    assert within_chance(int((noisy > 1).sum()), 10_000, 0.5)
+    assert noisy.min() < -0.5
 
 
 def one_ball(strength, n=400, time=200, seed=1):
@@ -305,7 +314,21 @@ def test_pixels_and_frames_are_missing_with_their_probability(strength):
     assert within_chance(int((~frames[..., 0]).sum()), 10_000, strength)
 
 
-@pytest.mark.parametrize("call", [missing_pixels, missing_boxes, missing_frames])
+@pytest.mark.parametrize("strength", [0.1, 0.34, 0.9])
+def test_a_stretch_is_missing_once_and_begins_anywhere(strength):
+    observed = missing_stretch(grey(2000, 10, 3), strength, generator())
+    assert (observed.all(-1) == observed.any(-1)).all()
+    length = round(10 * strength)
+    assert ((~observed[..., 0]).sum(1) == length).all()
+    starts = (~observed[..., 0]).int().argmax(1)
+    one_run = torch.arange(10) - starts[:, None]
+    assert torch.equal(~observed[..., 0], (one_run >= 0) & (one_run < length))
+    counts = starts.bincount(minlength=11 - length).tolist()
+    assert len(counts) == 11 - length
+    assert all(within_chance(count, 2000, 1 / len(counts)) for count in counts)
+
+
+@pytest.mark.parametrize("call", [missing_pixels, missing_boxes, missing_frames, missing_stretch])
 def test_at_full_strength_nothing_is_observed(call):
     assert not call(grey(3, 20, 25), 1, generator()).any()
 
@@ -324,7 +347,7 @@ def test_what_is_missing_is_black(spoil, mask):
 # -------------------------------------------------------------------------------------- refusals
 
 
-@pytest.mark.parametrize("call", [c for c in ALL if c is not gaussian])
+@pytest.mark.parametrize("call", [c for c in ALL if c not in (gaussian, white)])
 @pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan"), float("inf")])
 def test_a_strength_is_a_share(call, strength):
     with pytest.raises(ValueError, match=f"^strength: expected .* 0 to 1, got {strength}$"):
@@ -332,12 +355,13 @@ def test_a_strength_is_a_share(call, strength):
 
 
 @pytest.mark.parametrize("strength", [-0.01, float("nan"), float("inf")])
-def test_a_deviation_is_finite(strength):
+@pytest.mark.parametrize("call", [gaussian, white])
+def test_a_deviation_is_finite(call, strength):
     with pytest.raises(ValueError, match=f"^strength: expected .* at least 0, got {strength}$"):
-        gaussian(grey(3, 4), strength)
+        call(grey(3, 4), strength)
 
 
-@pytest.mark.parametrize("call", [c for c in ALL if c not in (gaussian, salt_and_pepper)])
+@pytest.mark.parametrize("call", [c for c in ALL if c not in (gaussian, white, salt_and_pepper)])
 def test_a_frame_alone_is_no_sequence(call):
     with pytest.raises(ValueError, match=r"^frames: expected \[..., time, visible\], .* \[4\]$"):
         call(grey(4), 0.5)

@@ -2,8 +2,16 @@
 
 from seqebm.data.mocap.acclaim import read_amc, read_asf, write_amc, write_asf
 from seqebm.data.mocap.bvh import read_bvh, write_bvh
-from seqebm.data.mocap.files import motions, read_motion, read_preparation, write_motion
-from seqebm.data.mocap.matlab import read_mat
+from seqebm.data.mocap.files import (
+    MOTION_FILES,
+    AnyPreparation,
+    motions,
+    prepared,
+    read_motion,
+    read_preparation,
+    write_motion,
+)
+from seqebm.data.mocap.matlab import holds_trials, read_mat, read_trials
 from seqebm.data.mocap.mit import (
     MIT_COLUMNS,
     MITPreparation,
@@ -17,6 +25,8 @@ from seqebm.data.mocap.taylor import body_centred, ground_path, standardised, wo
 
 __all__ = [
     "MIT_COLUMNS",
+    "MOTION_FILES",
+    "AnyPreparation",
     "Joint",
     "MITPreparation",
     "Motion",
@@ -24,15 +34,18 @@ __all__ = [
     "Skeleton",
     "body_centred",
     "ground_path",
+    "holds_trials",
     "mit_motion",
     "mit_walking",
     "motions",
+    "prepared",
     "read_amc",
     "read_asf",
     "read_bvh",
     "read_mat",
     "read_motion",
     "read_preparation",
+    "read_trials",
     "restore_columns",
     "standardised",
     "world",

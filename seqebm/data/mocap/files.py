@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -79,6 +80,51 @@ def read_preparation(text: str) -> AnyPreparation:
     if found not in kinds:
         raise ValueError(f"format: expected one of {', '.join(kinds)}, got {shown(found)}")
     return kinds[found].from_json(text)
+
+
+def prepared(
+    recordings: Iterable[Motion],
+    splits: Mapping[str, str] | None = None,
+    rotations: str = "exponential map",
+    frame_rate: float | None = None,
+) -> Sequences:
+    """Recordings as sequences to learn, scaled by those of them that are to train on.
+
+    Args:
+        recordings: motions of one skeleton.
+        splits: by the name of a motion, "train", "valid" or "test"; those that are not named are
+            to train on.
+        rotations: see `Preparation.fit`.
+        frame_rate: see `Preparation.fit`.
+
+    Returns:
+        A sequence for each, with their preparation.
+
+    Raises:
+        TypeError, ValueError: as of `Preparation.fit`; a name that no motion has; or nothing left
+            to train on.
+
+    Example:
+        >>> import numpy as np
+        >>> from seqebm.data.mocap import Joint, Skeleton
+        >>> root = Joint("root", -1, channels=("tx", "ty", "tz", "rx", "ry", "rz"))
+        >>> falls = [Motion(Skeleton([root]), np.random.rand(90, 6), 60, name=n) for n in "abc"]
+        >>> data = prepared(falls, {"c": "test"}, frame_rate=30)
+        >>> data.lengths, data.split("train")
+        (tensor([45, 45, 45]), <2 sequences>)
+    """
+    given = list(recordings)
+    named = {motion.name: "train" for motion in given}
+    unknown = sorted(set(splits or {}) - set(named))
+    if unknown:
+        raise ValueError(f"splits: there is no {unknown[0]!r}, there are {', '.join(named)}")
+    named |= splits or {}
+    training = [motion for motion in given if named[motion.name] == "train"]
+    if frame_rate is None and given:
+        frame_rate = min(motion.frame_rate for motion in given)
+    preparation = Preparation.fit(training, rotations, frame_rate)
+    made = (preparation.sequence(motion, named[motion.name]) for motion in given)
+    return Sequences(made, preparation.to_json())
 
 
 def motions(sequences: Sequences) -> list[Motion]:

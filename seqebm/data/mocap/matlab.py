@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from seqebm.data.mocap.motion import Array
+from seqebm.data.mocap.acclaim import read_asf
+from seqebm.data.mocap.motion import Array, Motion
 from seqebm.data.mocap.taylor import UNIT, are_body_centred
 from seqebm.data.sequences import Sequence, Sequences
 from seqebm.files import blame, existing_file
@@ -80,6 +81,36 @@ def read_mat(path: str | os.PathLike[str]) -> Sequences:
             for name, blocks in found.items()
             for n, block in enumerate(blocks, start=1)
         )
+
+
+def holds_trials(path: str | os.PathLike[str]) -> bool:
+    """Whether a MATLAB file is one for `read_trials`; raises as `read_mat`."""
+    return read_mat(path)[0].frames.shape[1] == _TRIAL_WIDTH
+
+
+def read_trials(
+    path: str | os.PathLike[str], skeleton: str | os.PathLike[str] | None = None
+) -> list[Motion]:
+    """Reads the walks and runs of subject 35 of CMU in Lawrence's GPmat (2015) as motions.
+
+    Args:
+        path: the MATLAB file with Y, lbls, Ytest and lblstest, see `read_mat`.
+        skeleton: the subject's .asf; None takes 35.asf beside the file.
+
+    Returns:
+        31 trials to train on, and 35_18 (a run) and 35_29 (a walk) to test on, by their names; 30
+        frames a second.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file is damaged or holds something else.
+    """
+    path = existing_file(path)
+    body = read_asf(Path(path).with_name("35.asf") if skeleton is None else skeleton)
+    trials = read_mat(path)
+    if len(body.channels) != _TRIAL_WIDTH or trials[0].frames.shape[1] != _TRIAL_WIDTH:
+        raise ValueError(f"{path}: expected trials and a skeleton of {_TRIAL_WIDTH} channels")
+    return [Motion(body, one.frames.numpy(), one.frame_rate, one.name) for one in trials]
 
 
 def check_recordings(motions: list[Array]) -> None:

@@ -12,13 +12,14 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from seqebm.data.mocap.checked_json import number, numbers, read_object, shown
 from seqebm.data.mocap.matlab import MIT_WIDTH, check_recordings, variables
 from seqebm.data.mocap.motion import ROTATIONS, TRANSLATIONS, Array, Joint, Motion, Skeleton
-from seqebm.data.mocap.prepare import checked_frames, checked_start
+from seqebm.data.mocap.prepare import at_rate, checked_frames, checked_start
 from seqebm.data.mocap.rotations import euler_angles
 from seqebm.data.mocap.taylor import (
     UNIT,
@@ -28,7 +29,7 @@ from seqebm.data.mocap.taylor import (
     world,
     z_scaling,
 )
-from seqebm.data.sequences import Sequences
+from seqebm.data.sequences import Sequence, Sequences
 from seqebm.files import blame, existing_file
 
 # The 49 columns of 108 that change in the walks of `mit_walking`, counted from 0: six of the root
@@ -149,7 +150,6 @@ class MITPreparation:
         ValueError: a field has another shape, is not finite, or `std` is not positive.
 
     Example:
-        >>> import torch
         >>> preparation = MITPreparation(np.zeros(49), np.ones(49), np.zeros(108))
         >>> preparation.names[-1], len(preparation.motion(torch.zeros(5, 49)))
         ('rhand.z', 5)
@@ -196,6 +196,34 @@ class MITPreparation:
         scores = checked_frames(frames, len(MIT_COLUMNS)).detach().cpu().double().numpy()
         centred = restore_columns(scores * self.std + self.mean, self.constants)
         return mit_motion(world(centred, checked_start(start)), self.frame_rate, name)
+
+    def sequence(self, motion: Motion, split: str = "") -> Sequence:
+        """The inverse of `motion`, up to the beginning of the path.
+
+        Args:
+            motion: of the skeleton of `mit_motion`, at this frame rate or a multiple of it.
+            split: part of the data set.
+
+        Raises:
+            ValueError: it has other joints, another rate, or fewer than two frames.
+        """
+        joints = self.motion(torch.zeros(1, len(MIT_COLUMNS))).skeleton.channels
+        if motion.skeleton.channels != joints:
+            raise ValueError(f"motion {motion.name!r}: another skeleton than that of MIT's walks")
+        motion = at_rate(motion, self.frame_rate)
+        raw = np.tile(self.constants, (len(motion), 1))
+        raw[:, 3:6] = motion.values[:, :3]
+        for k, joint in enumerate(motion.skeleton.joints[: len(_NAMES)]):
+            raw[:, 6 * k : 6 * k + 3] = motion.turn(joint).as_rotvec()
+        return standardised(
+            body_centred(raw)[:, MIT_COLUMNS],
+            self.mean,
+            self.std,
+            name=motion.name,
+            frame_rate=self.frame_rate,
+            unit=UNIT,
+            split=split,
+        )
 
     def to_json(self) -> str:
         """All that `motion` needs, as text; every number is exact."""

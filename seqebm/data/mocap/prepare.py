@@ -160,7 +160,7 @@ class Preparation:
         for motion in motions:
             _check_skeleton(motion, skeleton)
         rate = min(motion.frame_rate for motion in motions) if frame_rate is None else frame_rate
-        motions = [_at_rate(motion, rate) for motion in motions]
+        motions = [at_rate(motion, rate) for motion in motions]
         columns = np.concatenate([_columns(motion, rotations) for motion in motions])
         # ways are differences of places: these say how exact they are
         changes = np.ptp(columns, axis=0) > _ROUNDING * np.maximum(
@@ -360,7 +360,7 @@ class Preparation:
         """A motion of this skeleton, at this frame rate."""
         _check_type(motion)
         _check_skeleton(motion, self.skeleton)
-        return _at_rate(motion, self.frame_rate)
+        return at_rate(motion, self.frame_rate)
 
 
 # ------------------------------------------------------------------------------------------ columns
@@ -474,8 +474,8 @@ def _scale(motions: list[Motion], width: int) -> Array:
     return np.where(is_length, largest, 1.0)
 
 
-def _at_rate(motion: Motion, frame_rate: float) -> Motion:
-    """Every k-th frame."""
+def at_rate(motion: Motion, frame_rate: float) -> Motion:
+    """Every k-th frame; a ValueError where the rate is no k-th, or fewer than two are left."""
     _check_rate(frame_rate)
     ratio = min(motion.frame_rate / frame_rate, len(motion))  # which leaves one, as more would
     step = round(ratio)

@@ -1,0 +1,167 @@
+"""How good motions are: where joints are, and whether feet that stand slide."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqebm.data.mocap import AnyPreparation, Motion
+from seqebm.data.mocap.motion import Array
+
+UP = {"x": 0, "y": 1, "z": 2}
+
+
+class MotionScore(NamedTuple):
+    """How close motions are to the clean ones.
+
+    Attributes:
+        mse: mean squared error per value of the frames.
+        distance: of the joints from where they should be, seen from the root; mean over joints and
+            frames, in the unit of the skeleton.
+        frames: how many frames were compared.
+
+    Example:
+        >>> MotionScore(mse=0.25, distance=1.5, frames=100).distance
+        1.5
+    """
+
+    mse: float
+    distance: float
+    frames: int
+
+
+class MotionQuality:
+    """Compares prepared motions with the clean ones.
+
+    Args:
+        preparation: of the frames.
+    """
+
+    def __init__(self, preparation: AnyPreparation) -> None:
+        self._preparation = preparation
+        self._squared_error = self._distance = 0.0
+        self._frames = self._visible = 0
+
+    def add(self, clean: Tensor, estimate: Tensor) -> None:
+        """Compare a whole motion.
+
+        Args:
+            clean: ``[time, visible]``.
+            estimate: of the same shape.
+
+        Raises:
+            TypeError, ValueError: frames are malformed or not finite.
+        """
+        if clean.shape != estimate.shape:
+            raise ValueError(f"estimate: expected shape {[*clean.shape]}, got {[*estimate.shape]}")
+        motions = [self._preparation.motion(frames) for frames in (clean, estimate)]
+        self._squared_error += float((clean - estimate).double().square().sum())
+        self._distance += joint_distance(*motions) * len(clean)
+        self._frames += len(clean)
+        self._visible = clean.shape[1]
+
+    def result(self) -> MotionScore:
+        """The quality of all motions so far; a ValueError if there are none."""
+        if self._frames == 0:
+            raise ValueError("frames: expected at least one to have been added, got none")
+        mse = self._squared_error / (self._frames * self._visible)
+        return MotionScore(mse, self._distance / self._frames, self._frames)
+
+
+def joint_distance(motion: Motion, other: Motion) -> float:
+    """Mean distance of the joints, seen from the root, in the unit of the skeleton.
+
+    Raises:
+        ValueError: motions of another length or with other joints.
+
+    Example:
+        >>> from seqebm.data.mocap import Joint, Skeleton
+        >>> arm = Skeleton([Joint("shoulder", -1, channels=("rz",)), Joint("hand", 0, (2, 0, 0))])
+        >>> up, down = (Motion(arm, np.full((9, 1), angle), 30) for angle in (1.57, -1.57))
+        >>> round(joint_distance(up, down), 2)  # mean of a shoulder that stays and a hand
+        2.0
+    """
+    if len(motion) != len(other) or motion.skeleton.names != other.skeleton.names:
+        raise ValueError("other: expected as many frames and the same joints as the motion has")
+    places = [one.positions() for one in (motion, other)]
+    first, second = (place - place[:, :1] for place in places)
+    return float(np.linalg.norm(first - second, axis=-1).mean())
+
+
+def foot_skate(motion: Motion, feet: Collection[str], height: float) -> float:
+    """Mean speed along the ground of feet that are near it, in the skeleton's unit per second.
+
+    A foot counts from frame t to t + 1 if it is below the height in both.
+
+    Args:
+        motion: two frames or more.
+        feet: names of joints.
+        height: in the skeleton's unit, above the lowest place of any of the feet.
+
+    Raises:
+        ValueError: a joint that is not there, one frame only, or feet that are never near the
+            ground.
+
+    Example:
+        >>> from seqebm.data.mocap import Joint, Skeleton
+        >>> sole = Skeleton([Joint("sole", -1, channels=("tx",))])
+        >>> slide = Motion(sole, np.arange(10.0)[:, None], frame_rate=30)
+        >>> foot_skate(slide, ["sole"], height=1)
+        30.0
+    """
+    names = motion.skeleton.names
+    unknown = [foot for foot in feet if foot not in names]
+    if unknown or not feet:
+        raise ValueError(f"feet: expected some of {', '.join(names)}, got {unknown}")
+    if len(motion) < 2:
+        raise ValueError("motion: expected two frames or more")
+    places = motion.positions()[:, [names.index(foot) for foot in feet]]
+    level = places[..., UP[motion.skeleton.up]]
+    low = level - level.min() < height
+    stands = low[1:] & low[:-1]
+    if not stands.any():
+        raise ValueError("feet: never near the ground for two frames")
+    return float(_speeds(places, motion)[stands].mean())
+
+
+def _speeds(places: Array, motion: Motion) -> Array:
+    """Along the ground, [time - 1, joints]."""
+    along = np.delete(np.diff(places, axis=0), UP[motion.skeleton.up], axis=-1)
+    return np.linalg.norm(along, axis=-1) * motion.frame_rate
+
+
+def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
+    """E|X − y| − ½ E|X − X′| of samples X of what turned out to be y (Gneiting and Raftery 2007).
+
+    A strictly proper score: the lower the better, and lowest for samples of the true distribution.
+    For one value it is the continuous ranked probability score (CRPS). The second mean is over
+    pairs of different samples, so that the score has no bias.
+
+    Args:
+        samples: ``[n, ..., values]``, at least two.
+        truth: ``[..., values]``.
+
+    Returns:
+        ``[...]``, in the unit of the values.
+
+    Raises:
+        ValueError: shapes that do not fit, or fewer than two samples.
+
+    Example:
+        >>> certain = torch.zeros(5, 1)
+        >>> energy_score(certain, torch.tensor([2.0])).item()
+        2.0
+    """
+    if samples.ndim < 2 or samples.shape[1:] != truth.shape or len(samples) < 2:
+        raise ValueError(
+            f"samples: expected [n, {', '.join(map(str, truth.shape))}] with n of 2 or more, "
+            f"got {[*samples.shape]}"
+        )
+    count = len(samples)
+    far = (samples - truth).norm(dim=-1).mean(0)
+    apart = sum((samples - one).norm(dim=-1).sum(0) for one in samples)
+    return far - torch.as_tensor(apart) / (2 * count * (count - 1))
