@@ -1,13 +1,16 @@
 """Small models of every kind for the tests of what all of them share."""
 
 import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import nn
 
 import seqebm
+from seqebm import cli
 from seqebm.units import Gaussian
 
 # torch gives some warnings once a process; as errors they would hit whichever test comes first
@@ -16,6 +19,19 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels for GPUs run line by line on the CPU
 torch.set_num_threads(1)  # everything here is tiny: threads would only wait for each other
+
+# settings of trainings that take no time
+SIDE, LENGTH = 10, 13
+KEYS = {
+    "hidden": "4",
+    "steps": "3",
+    "batch": "2",
+    "gibbs_steps": "1",
+    "balls": "1",
+    "resolution": str(SIDE),
+    "length": str(LENGTH),
+}
+TINY = " ".join(f"--set {key}={value}" for key, value in KEYS.items())
 
 MODELS = {
     "RBM": lambda: seqebm.RBM(4, 3),
@@ -70,3 +86,54 @@ def real_data():
         return folder / name
 
     return find
+
+
+class Outcome(NamedTuple):
+    code: object
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Runs a command line as `seqebm` does: exit code, stdout and stderr."""
+
+    def run(line):
+        arguments = line.replace("TINY", TINY).split()
+        monkeypatch.setattr(sys, "argv", ["seqebm", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return Outcome(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def done(command):
+    """Runs a command line that must succeed quietly; what it said on stdout."""
+
+    def run(line):
+        code, out, err = command(line)
+        assert (code, err) == (0, "")
+        return out
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Runs a command line that must be refused with one line on stderr; that line."""
+
+    def run(line):
+        code, out, err = command(line)
+        assert (code, out) == (2, "")
+        assert err.startswith("seqebm: ")
+        assert err.endswith("\n")
+        assert len(err.splitlines()) == 1
+        assert "Traceback" not in err
+        return err.strip()
+
+    return run

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
+from conftest import KEYS, LENGTH, SIDE, TINY
 from PIL import Image
 
 import seqebm
@@ -25,17 +25,6 @@ from seqebm.evaluate import Quality
 from seqebm.learning import load_training, runs, training
 from seqebm.learning.recipes import MODELS, ball_videos, held_out_videos, make_recipe
 
-SIDE, LENGTH = 10, 13
-KEYS = {
-    "hidden": "4",
-    "steps": "3",
-    "batch": "2",
-    "gibbs_steps": "1",
-    "balls": "1",
-    "resolution": str(SIDE),
-    "length": str(LENGTH),
-}
-TINY = " ".join(f"--set {key}={value}" for key, value in KEYS.items())
 YARDSTICKS = [
     "mean frame",
     "copy last",
@@ -131,57 +120,6 @@ def place(home, tmp_path, monkeypatch):
     return folder
 
 
-class Outcome(NamedTuple):
-    code: object
-    out: str
-    err: str
-
-
-@pytest.fixture
-def command(monkeypatch, capfd):
-    """Runs a command line as `seqebm` does: exit code, stdout and stderr."""
-
-    def run(line):
-        arguments = line.replace("TINY", TINY).split()
-        monkeypatch.setattr(sys, "argv", ["seqebm", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return Outcome(code, *capfd.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def done(command):
-    """Runs a command line that must succeed quietly; what it said on stdout."""
-
-    def run(line):
-        code, out, err = command(line)
-        assert (code, err) == (0, "")
-        return out
-
-    return run
-
-
-@pytest.fixture
-def refused(command):
-    """Runs a command line that must be refused with one line on stderr; that line."""
-
-    def run(line):
-        code, out, err = command(line)
-        assert (code, out) == (2, "")
-        assert err.startswith("seqebm: ")
-        assert err.endswith("\n")
-        assert len(err.splitlines()) == 1
-        assert "Traceback" not in err
-        return err.strip()
-
-    return run
-
-
 def program(line):
     """The command line of `seqebm` in a process of its own."""
     return [sys.executable, "-c", "from seqebm.cli import main; main()", *line.split()]
@@ -223,7 +161,7 @@ def files():
 # --- help ------------------------------------------------------------------------------------
 
 
-GROUPS = ("data", "data balls", "data video", "data noise", "data hiddens")
+GROUPS = ("data", "data balls", "data video", "data mocap", "data noise", "data hiddens")
 PLAIN = ("train", "evaluate", "sample", "denoise", "render", "demo")
 
 
@@ -321,7 +259,7 @@ def test_data_hiddens_are_what_a_layer_above_learns_from(done):
 @pytest.mark.parametrize("kind", NOISES)
 def test_data_noise_of_every_kind(kind, done):
     line = f"data noise data.h5 --kind {kind} --strength 0.3 --seed 4 --out new.h5"
-    assert done(line) == f"new.h5: 8 videos, {8 * LENGTH} frames\n"
+    assert done(line) == f"new.h5: 8 sequences, {8 * LENGTH} frames\n"
     random = generator(4)
     for found, one in zip(load_sequences("new.h5"), ball_sequences(), strict=True):
         expected = NOISES[kind](one.frames, 0.3, random, (SIDE, SIDE))
@@ -347,7 +285,7 @@ def test_data_noise_with_missing_pixels(kind, done):
 def test_data_noise_of_a_video_as_a_video(done):
     frames = videos(1, seed=3)[0]
     line = f"--kind gaussian --missing boxes --resolution {SIDE} --out new.mp4 --mask-out mask.mp4"
-    assert done(f"data noise clip.mp4 {line}") == f"new.mp4: 1 videos, {LENGTH} frames\n"
+    assert done(f"data noise clip.mp4 {line}") == f"new.mp4: 1 sequences, {LENGTH} frames\n"
     random = generator()
     expected = NOISES["gaussian"](read_video("clip.mp4", SIDE).frames, 0.1, random, (SIDE, SIDE))
     mask = MASKS["boxes"](frames, 0.1, random, (SIDE, SIDE))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seqebm.cli.common import COUNT, PATH, generator, picture_shape
+from seqebm.cli.common import COUNT, PATH, generator, sequences_for
 
 if TYPE_CHECKING:
     from seqebm.data import Sequences
@@ -76,10 +76,21 @@ def train(
 @click.option(
     "--prompt", default=10, show_default=True, type=COUNT, help="Frames given before a free run."
 )
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    help="Score that many free runs as a forecast of the whole distribution, too.",
+)
 @click.option("--likelihood", is_flag=True, help="Also nats per frame (small models only).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def evaluate(
-    run: Path, source: str, training: str | None, prompt: int, likelihood: bool, as_json: bool
+    run: Path,
+    source: str,
+    training: str | None,
+    prompt: int,
+    samples: int | None,
+    likelihood: bool,
+    as_json: bool,
 ) -> None:
     """Measure the run's model on held-out sequences, beside simple yardsticks."""
     from seqebm import evaluate as measure
@@ -90,7 +101,8 @@ def evaluate(
     if prompt >= int(lengths.max()):
         raise ValueError(f"--prompt: expected less than {int(lengths.max())} frames, got {prompt}")
     name = type(opened.model).__name__
-    yardsticks = measure.yardsticks(*_yardstick_data(opened, training).padded())
+    known = _yardstick_data(opened, training).padded()
+    yardsticks = measure.yardsticks(*known)
     predictors = {name: opened.model.predict, **yardsticks}
     scores = measure.next_frame_table(predictors, frames, lengths)
     horizons = [h for h in (1, 2, 5, 10, 20, 50) if prompt + h <= int(lengths.max())]
@@ -106,6 +118,23 @@ def evaluate(
         "next_frame": measure.to_json(scores),
         "free_run": {str(h): measure.to_json(score) for h, score in free.items()},
     }
+    energy = {}
+    if samples is not None:
+        long = lengths >= prompt + max(horizons)
+        energy = measure.energy_scores(
+            {
+                name: lambda prefix, length, rng: opened.model.sample(
+                    length, len(prefix), prefix, rng
+                ),
+                "AR(3), Gaussian noise": measure.GaussianAutoregression.learn(*known, order=3),
+            },
+            frames[long],
+            prompt,
+            horizons,
+            samples,
+            generator(1),
+        )
+        report["energy"] = {str(h): measure.to_json(score) for h, score in energy.items()}
     if likelihood:
         log_prob = opened.model.log_prob(frames, lengths).detach()
         report["nats_per_frame"] = float(log_prob.sum() / lengths.sum())
@@ -115,6 +144,9 @@ def evaluate(
     click.echo("Squared error of the next frame, t = 2 … T\n" + measure.format_table(scores))
     for horizon, score in free.items():
         click.echo(f"\nFree run from {prompt} frames, horizon {horizon}")
+        click.echo(measure.format_table(score))
+    for horizon, score in energy.items():
+        click.echo(f"\nEnergy score of {samples} samples from {prompt} frames, horizon {horizon}")
         click.echo(measure.format_table(score))
     if likelihood:
         click.echo(f"\nlog-likelihood: {report['nats_per_frame']:.4f} nats per frame")
@@ -158,7 +190,7 @@ def _training_part(sequences: Sequences, source: str) -> Sequences:
     free = [sequence for sequence in sequences if sequence.split not in ("valid", "test")]
     if not free:
         raise ValueError(f"{source}: holds no training data, all sequences are marked as held out")
-    return Sequences(free)
+    return Sequences(free, sequences.preparation)
 
 
 def _fresh_videos(recipe: Recipe, count: int) -> Sequences:
@@ -171,11 +203,9 @@ def _fresh_videos(recipe: Recipe, count: int) -> Sequences:
 
 def _test_data(run: Run, source: str) -> Sequences:
     """What a run is measured on: the test split of a file, all of it, or fresh videos."""
-    from seqebm.data import load_sequences
-
     if source == "balls":
         return _fresh_videos(run.recipe, 200)
-    sequences = load_sequences(source, picture_shape(run.format.shape))
+    sequences = sequences_for(run, Path(source))
     return part(sequences, "test") or sequences
 
 

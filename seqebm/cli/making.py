@@ -72,9 +72,10 @@ def data_video(files: tuple[Path, ...], resolution: int, out: Path) -> None:
 )
 @click.option(
     "--rotations",
-    default="exponential map",
+    default="exponential-map",
     show_default=True,
-    help='Of joints: "exponential map" or "six numbers".',
+    type=click.Choice(["exponential-map", "six-numbers"]),
+    help="The numbers that stand for how a joint turns.",
 )
 @click.option("--valid", multiple=True, help="Name of a recording to validate on, as 35_30.")
 @click.option("--test", multiple=True, help="Name of a recording to test on.")
@@ -101,7 +102,7 @@ def data_mocap(
     else:
         motions = [motion for path in files for motion in _motions(path)]
         splits = {**dict.fromkeys(valid, "valid"), **dict.fromkeys(test, "test")}
-        sequences = mocap.prepared(motions, splits, rotations, frame_rate)
+        sequences = mocap.prepared(motions, splits, rotations.replace("-", " "), frame_rate)
     save_sequences(out, sequences)
     click.echo(
         f"{out}: {len(sequences)} motions, {int(sequences.lengths.sum())} frames of "
@@ -113,7 +114,7 @@ def data_mocap(
 @click.argument("source", type=PATH)
 @click.option("--kind", help="salt-and-pepper, gaussian, white, balls, boxes or dropped.")
 @click.option("--strength", default=0.1, show_default=True, help="Of the noise.")
-@click.option("--missing", help="What is not observed: pixels, boxes, frames or a stretch of them.")
+@click.option("--missing", help="What is not observed: pixels, boxes, frames or stretch.")
 @click.option("--share", default=0.1, show_default=True, help="Of the pixels that are missing.")
 @click.option(
     "--joints", help="Of motions: only what these do is missing, such as lfemur,ltibia,lfoot."

@@ -33,6 +33,7 @@ def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) 
     a folder                one sequence, see `read_images`
     .amc .bvh               one recording of motion, see `seqebm.data.mocap.Motion`
     .mat                    recordings of motion, see `seqebm.data.mocap.read_mat`
+    .c3d                    places of markers, see `seqebm.data.mocap.read_c3d`
     ======================= ============================================================
 
     Args:
@@ -208,7 +209,7 @@ def _readers(resolution: Resolution) -> dict[str, Callable[[Path], Sequences]]:
         **dict.fromkeys((".h5", ".hdf5"), read_sequences),
         **dict.fromkeys((".npz", ".npy"), read_arrays),
         **dict.fromkeys(_VIDEOS, video),
-        **dict.fromkeys((".amc", ".bvh", ".mat"), _read_motion),
+        **dict.fromkeys((".amc", ".bvh", ".mat", ".c3d"), _read_motion),
     }
 
 
@@ -217,6 +218,8 @@ def _read_motion(path: Path) -> Sequences:
 
     if path.suffix.lower() == ".mat":
         return mocap.read_mat(path)
+    if path.suffix.lower() == ".c3d":
+        return Sequences([mocap.read_c3d(path).sequence()])
     return Sequences([mocap.read_motion(path).sequence()])
 
 

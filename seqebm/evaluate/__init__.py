@@ -32,12 +32,12 @@ from seqebm.evaluate.errors import (
 from seqebm.evaluate.motion import (
     MotionQuality,
     MotionScore,
-    energy_score,
     foot_skate,
     joint_distance,
 )
 from seqebm.evaluate.quality import Quality, QualityScore, VideoQuality, quality_table
 from seqebm.evaluate.ridge import PENALTIES, LinearFit
+from seqebm.evaluate.samples import GaussianAutoregression, energy_score, energy_scores
 from seqebm.evaluate.yardsticks import (
     LinearExtrapolation,
     MeanFrame,
@@ -51,6 +51,7 @@ __all__ = [
     "PENALTIES",
     "Continuation",
     "Denoiser",
+    "GaussianAutoregression",
     "KalmanDenoiser",
     "LinearDenoiser",
     "LinearExtrapolation",
@@ -68,6 +69,7 @@ __all__ = [
     "copy_last",
     "denoisers",
     "energy_score",
+    "energy_scores",
     "foot_skate",
     "format_table",
     "free_run_errors",

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from seqebm.data.mocap import AnyPreparation, Motion
@@ -132,36 +131,3 @@ def _speeds(places: Array, motion: Motion) -> Array:
     """Along the ground, [time - 1, joints]."""
     along = np.delete(np.diff(places, axis=0), UP[motion.skeleton.up], axis=-1)
     return np.linalg.norm(along, axis=-1) * motion.frame_rate
-
-
-def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
-    """E|X − y| − ½ E|X − X′| of samples X of what turned out to be y (Gneiting and Raftery 2007).
-
-    A strictly proper score: the lower the better, and lowest for samples of the true distribution.
-    For one value it is the continuous ranked probability score (CRPS). The second mean is over
-    pairs of different samples, so that the score has no bias.
-
-    Args:
-        samples: ``[n, ..., values]``, at least two.
-        truth: ``[..., values]``.
-
-    Returns:
-        ``[...]``, in the unit of the values.
-
-    Raises:
-        ValueError: shapes that do not fit, or fewer than two samples.
-
-    Example:
-        >>> certain = torch.zeros(5, 1)
-        >>> energy_score(certain, torch.tensor([2.0])).item()
-        2.0
-    """
-    if samples.ndim < 2 or samples.shape[1:] != truth.shape or len(samples) < 2:
-        raise ValueError(
-            f"samples: expected [n, {', '.join(map(str, truth.shape))}] with n of 2 or more, "
-            f"got {[*samples.shape]}"
-        )
-    count = len(samples)
-    far = (samples - truth).norm(dim=-1).mean(0)
-    apart = sum((samples - one).norm(dim=-1).sum(0) for one in samples)
-    return far - torch.as_tensor(apart) / (2 * count * (count - 1))

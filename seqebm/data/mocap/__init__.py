@@ -11,6 +11,7 @@ from seqebm.data.mocap.files import (
     read_preparation,
     write_motion,
 )
+from seqebm.data.mocap.markers import Markers, read_c3d
 from seqebm.data.mocap.matlab import holds_trials, read_mat, read_trials
 from seqebm.data.mocap.mit import (
     MIT_COLUMNS,
@@ -29,6 +30,7 @@ __all__ = [
     "AnyPreparation",
     "Joint",
     "MITPreparation",
+    "Markers",
     "Motion",
     "Preparation",
     "Skeleton",
@@ -42,6 +44,7 @@ __all__ = [
     "read_amc",
     "read_asf",
     "read_bvh",
+    "read_c3d",
     "read_mat",
     "read_motion",
     "read_preparation",
