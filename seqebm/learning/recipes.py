@@ -174,10 +174,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "motion": {
         "visible": "gaussian",
         "order": 6,
-        "steps": 6000,
+        "steps": 3000,
         "batch": 8,
         "lr": 0.001,
         "gibbs_steps": "1",
+        "decay": 1.0,
+        "noise": 0.1,
     },
     # the same, to predict; chosen on the last four training blocks of MIT's walks
     "motion-prediction": {
