@@ -147,6 +147,24 @@ class Innovations(SequenceModel):
         self.visible_bias.sub_(self.visible_to_visible.sum(0) @ self.visible_bias)
         self.initial_visible.copy_(mean.expand_as(self.initial_visible))
 
+    def denoise(
+        self,
+        frames: Tensor,
+        mask: Tensor | None = None,
+        lengths: Tensor | None = None,
+        sweeps: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """As `SequenceModel.denoise`, without sweeps.
+
+        Raises:
+            ValueError: sweeps too: their steps are those of units whose neighbours in time pull at
+                them less than their own frame does, and run away where taps are as strong as here.
+        """
+        if sweeps > 0 and mask is not None:
+            raise ValueError(f"sweeps: expected 0 for innovations, got {sweeps}")
+        return super().denoise(frames, mask, lengths, sweeps)
+
     def initial_state(self, batch: int) -> Past:
         """The learned frames before the first, q_0 and the state of the model."""
         return Past(

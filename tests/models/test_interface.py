@@ -506,6 +506,8 @@ def test_sweeps_see_the_future(visible):
 
 
 def test_sweeps_repeat_with_their_generator(any_model):
+    if isinstance(any_model, seqebm.Innovations):
+        return  # has none
     v, mask = frames(), frames(seed=2) > 0.3
     a, b = (any_model.denoise(v, mask, sweeps=2, generator=generator()) for _ in range(2))
     assert torch.equal(a, b)
