@@ -219,7 +219,8 @@ def make_units(spec: str | Units, size: int) -> Units:
     """Build the units that `spec` names, or check that a given object has the right size.
 
     Args:
-        spec: "bernoulli", "gaussian" (σ = 1), "gaussian:learned", or a `Units` object.
+        spec: "bernoulli", "gaussian" (σ = 1), "gaussian:0.5" (any fixed σ), "gaussian:learned", or
+            a `Units` object.
         size: number of units.
 
     Raises:
@@ -241,6 +242,21 @@ def make_units(spec: str | Units, size: int) -> Units:
         "gaussian": lambda: Gaussian(size),
         "gaussian:learned": lambda: Gaussian(size, learned=True),
     }
-    if spec not in kinds:
-        raise ValueError(f"units: expected one of {', '.join(kinds)}, got {spec!r}")
-    return kinds[spec]()
+    if spec in kinds:
+        return kinds[spec]()
+    sigma = _positive(spec.removeprefix("gaussian:"))
+    if not spec.startswith("gaussian:") or sigma is None:
+        expected = f"{', '.join(kinds)}, gaussian:SIGMA"
+        raise ValueError(f"units: expected one of {expected}, got {spec!r}")
+    units = Gaussian(size, sigma)
+    units.spec = spec
+    return units
+
+
+def _positive(text: str) -> float | None:
+    """The positive number in a text; None if there is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value < math.inf else None

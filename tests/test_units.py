@@ -179,7 +179,7 @@ def test_gaussian_units_refuse_values_that_are_not_finite(value):
 # --- names -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec", ["bernoulli", "gaussian", "gaussian:learned"])
+@pytest.mark.parametrize("spec", ["bernoulli", "gaussian", "gaussian:0.5", "gaussian:learned"])
 def test_units_are_built_from_their_own_name(spec):
     units = make_units(spec, 3)
     assert units.spec == spec
@@ -191,6 +191,15 @@ def test_units_are_built_from_their_own_name(spec):
 def test_gaussian_units_by_name_have_unit_variance():
     for spec in ("gaussian", "gaussian:learned"):
         assert torch.equal(make_units(spec, 2).sigma_squared.detach(), torch.ones(2))
+
+
+def test_a_standard_deviation_can_be_part_of_the_name():
+    units = make_units("gaussian:0.5", 2)
+    torch.testing.assert_close(units.sigma_squared, torch.full((2,), 0.25))
+    for spec in ("gaussian:", "gaussian:-1", "gaussian:0", "gaussian:nan", "gaussian:inf", "0.5"):
+        for device in ("cpu", "meta"):
+            with torch.device(device), pytest.raises(ValueError, match="units: expected one of"):
+                make_units(spec, 2)
 
 
 def test_objects_of_the_right_size_are_taken_as_they_are():

@@ -50,7 +50,7 @@ class Recipe:
         order: taps of a TRBM or RTRBM; None is the model's own default.
         connections: taps that a TRBM has, of hh, vh, vv.
         rank: of the taps between visible units of a TRBM or RTRBM; None leaves it free.
-        visible: kind of the visible units.
+        visible: kind of the visible units, see `seqebm.units.make_units`.
         innovations: taps of an autoregression with changing volatility whose innovations the model
             learns (`seqebm.Innovations`); 0: it learns the frames themselves.
         held_at_zero: names of parameters that stay zero, separated by commas.
@@ -169,10 +169,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # the same number of sequences, used better: a TRBM-VV with a fifth of the error, and second
     # layers that begin as the first ones do and so know as much from the start
     "balls-layers": {**TWO_LAYERS, "lr": 0.003, "gibbs_steps": "5", "from_below": True},
-    # prepared motion capture, to walk on and on: taps, and the noise of one standard deviation that
-    # Taylor, Hinton and Roweis (2007) fixed, which `sample_means` removes
+    # prepared motion capture, to walk on and on: taps, and noise of a fixed size as Taylor, Hinton
+    # and Roweis (2007) had it, which `sample_means` removes; with half of theirs walks last longer
     "motion": {
-        "visible": "gaussian",
+        "visible": "gaussian:0.5",
         "order": 6,
         "steps": 3000,
         "batch": 8,
