@@ -2,8 +2,8 @@
 
     python sampling/continue_motion.py run/ walks.h5 continued.mp4
 
-The data are prepared motions (`seqebm data mocap`); the first sequence of the test split, or of all,
-is continued after its first second. What the model made is written beside the video as a .bvh.
+The data are prepared motions (`seqebm data mocap`); the first sequence of the test split, or of
+all, is continued after its first second. What the model made is written beside the video as a .bvh.
 """
 
 import sys

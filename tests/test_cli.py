@@ -780,6 +780,9 @@ def test_a_video_is_denoised_with_its_mask(name, done, written):
     assert np.abs(found.astype(int) - expected).max() <= 1
     without = video.pictures(seqebm.load("run").denoise(noisy[None])[0], (SIDE, SIDE))
     assert np.abs(found.astype(int) - without).max() > 10
+    done(f"denoise run --data clip.mp4 --mask {name} --keep --out kept.mp4")
+    kept = video.pictures(torch.where(mask, noisy, denoised), (SIDE, SIDE))
+    assert np.abs(np.concatenate(written["kept.mp4"]).astype(int) - kept).max() <= 1
 
 
 @pytest.mark.parametrize("out", ["new.mp4", "new.h5"])
@@ -1131,7 +1134,7 @@ def test_the_demonstration_prints_its_report(line, folder, done, monkeypatch):
         ("denoise run --data clip.mp4 --out new.h5 --side-by-side b.mp4", "--side-by-side: .*h5'"),
         ("denoise run --data clip.mp4 --out new.mp4 --side-by-side new.gif", "mp4, got 'new.gif'"),
         ("denoise run --data clip.mp4 --out nowhere/new.mp4", "nowhere/new.mp4: ffmpeg: .*No such"),
-        ("denoise run --data clip.mp4 --sweeps 2 --out new.mp4", "--sweeps: goes with --mask"),
+        ("denoise run --data clip.mp4 --sweeps 2 --out new.mp4", "--keep: go with --mask"),
         ("denoise run --data clip.mp4 --layers 1 --out new.mp4", "--layers: the run has no stack"),
         ("train stack --data balls --out new --set layers=trbm", "layers: expected KIND:HIDDEN"),
         ("train stack --data balls --out new --set layers=rnn:2,rnn:2", r"layers\[0\]: .*got RNN"),

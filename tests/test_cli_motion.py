@@ -265,6 +265,10 @@ def test_a_missing_limb_is_filled_in(run, done):
     np.testing.assert_allclose(
         read_motion("clean.bvh").positions(), motions(made)[0].positions(), atol=1e-6
     )
+    done("denoise run --data noisy.h5 --mask mask.h5 --keep --out kept.h5")
+    for one, mask, clean, kept in zip(noisy, masks, made, load_sequences("kept.h5"), strict=True):
+        seen = mask.frames > 0.5
+        assert torch.equal(kept.frames, torch.where(seen, one.frames, clean.frames))
 
 
 def test_the_quality_of_motions_is_that_of_their_joints(run, done):

@@ -15,6 +15,15 @@ from PIL import Image
 import seqebm
 from seqebm import scenes
 from seqebm.data import Sequences, bouncing_balls, load_sequences, read_video, save_sequences
+from seqebm.data.mocap import (
+    Joint,
+    Motion,
+    Skeleton,
+    motions,
+    prepared,
+    read_bvh,
+    read_preparation,
+)
 from seqebm.learning import runs
 from seqebm.learning.recipes import Recipe
 
@@ -169,11 +178,51 @@ def test_the_bouncing_balls_are_those_of_the_seeds():
         assert (one.shape, one.unit, one.split) == ((30, 30), "grey level", "test")
 
 
+def test_a_walk_is_continued_beside_the_truth(tmp_path):
+    hip = Joint("hip", -1, channels=("tx", "ty", "tz", "ry"))
+    body = Skeleton([hip, Joint("knee", 0, (0, -4, 0), ("rx",)), Joint("foot", 1, (0, -4, 0))])
+    values = np.random.default_rng(1).normal(size=(2, 45, 5)).cumsum(1) * 0.1
+    walks = prepared([Motion(body, one, 30.0, str(n)) for n, one in enumerate(values)])
+    save_sequences(tmp_path / "walks.h5", walks)
+    recipe = Recipe(hidden=4, steps=2, batch=2, gibbs_steps="1", visible="gaussian")
+    data = str(tmp_path / "walks.h5")
+    model, _ = runs.start(tmp_path / "run", recipe, data, walks, progress=False)
+    assert run("continue_motion.py", tmp_path / "run", data, tmp_path / "new.mp4") == ""
+    assert read_video(tmp_path / "new.mp4").frames.shape[0] == 45
+    prompt = walks[0].frames[None, :30]
+    drawn = model.sample_means(15, prefix=prompt, generator=torch.Generator().manual_seed(1))
+    whole = read_preparation(walks.preparation).motion(torch.cat([prompt, drawn], 1)[0])
+    written = read_bvh(tmp_path / "new.bvh").positions()
+    np.testing.assert_allclose(written, whole.positions(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "files", "said"),
+    [
+        ("mit_walking", "mocap_mit_taylor", ["mit_walking", "mit_walking_all"], "5.33 ± 0.71"),
+        ("cmu_mocap", "mocap_cmu35", ["cmu35"], "6.426"),
+    ],
+)
+def test_motion_capture_is_prepared_and_measured(
+    name, folder, files, said, real_data, tmp_path, monkeypatch, capsys
+):
+    arguments = [f"{name}.py", str(real_data(folder)), str(tmp_path / "a")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    imported(ROOT / "datasets" / f"{name}.py").main()
+    assert said in capsys.readouterr().out
+    assert sorted(path.stem for path in (tmp_path / "a").iterdir()) == files
+    for file in files:
+        made = load_sequences(tmp_path / "a" / f"{file}.h5")
+        assert {one.split for one in made} >= {"train", "test"}
+        assert len(motions(made[:1])[0]) == len(made[0].frames)
+
+
 # --- what they are ---------------------------------------------------------------------------
 
 
 def test_there_is_a_test_for_every_program():
     assert {path.name for path in SAMPLING} == {
+        "continue_motion.py",
         "continue_video.py",
         "denoise.py",
         "predict.py",
@@ -181,7 +230,8 @@ def test_there_is_a_test_for_every_program():
         "stream.py",
         "weights.py",
     }
-    assert {path.name for path in DATASETS} == {"bouncing_balls.py"}
+    known = {"bouncing_balls.py", "cmu_mocap.py", "mit_walking.py"}
+    assert {path.name for path in DATASETS} == known
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)

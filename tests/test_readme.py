@@ -1,14 +1,22 @@
-"""The README's Python runs as it stands, and its commands exist."""
+"""The Python of the README and of the page on motion runs as it stands; their commands exist."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from seqebm.cli import cli
+from seqebm.data.mocap import Joint, Motion, Skeleton, read_motion, write_motion
 
 README = Path(__file__).parents[1] / "README.md"
+MOTION = README.parent / "docs" / "motion.md"
+COMMANDS = [
+    line
+    for page in (README, MOTION)
+    for line in re.findall(r"^    (seqebm .*)$", page.read_text(), re.MULTILINE)
+]
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
@@ -21,9 +29,22 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert (tmp_path / "model.h5").exists()
 
 
-@pytest.mark.parametrize("line", re.findall(r"^    (seqebm .*)$", README.read_text(), re.MULTILINE))
+def test_the_python_of_the_page_on_motion_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    joints = [Joint("hip", -1, channels=("tx", "ty", "tz", "ry", "rx"))]
+    joints += [Joint("knee", 0, (0, -4, 0), ("rx",)), Joint("foot", 1, (0, -4, 0))]
+    values = np.random.default_rng(1).normal(size=(240, 6)).cumsum(0) * 0.05
+    write_motion("walk.bvh", Motion(Skeleton(joints), values, frame_rate=120))
+    (code,) = re.findall(r"```python\n(.*?)```", MOTION.read_text(), re.DOTALL)
+    with torch.random.fork_rng(devices=[]):
+        exec(code, {})
+    assert len(read_motion("new.bvh")) == 60
+    assert (tmp_path / "new.mp4").exists()
+
+
+@pytest.mark.parametrize("line", COMMANDS)
 def test_the_commands_of_the_readme_exist(line):
-    command, words = cli, line.split()[1:]
+    command, words = cli, line.partition(" #")[0].split()[1:]
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}

@@ -51,7 +51,7 @@ seen = torch.ones_like(clean, dtype=torch.bool)
 seen[GAP] = ~missing
 line, share = clean.clone(), torch.linspace(0, 1, 32)[1:-1, None]
 line[GAP] = torch.where(missing, torch.lerp(clean[29], clean[60], share), clean[GAP])
-filled = run.model.denoise(clean[None], seen[None])[0]
+filled = torch.where(seen, clean, run.model.denoise(clean[None], seen[None])[0])
 truth = preparation.motion(clean)
 panels = {
     name: figures.figure(preparation.motion(frames), ghost=truth)

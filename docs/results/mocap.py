@@ -112,7 +112,14 @@ def feet(frames: Tensor, data: Sequences) -> float:
 def free_runs(models: dict, data: Sequences) -> dict:
     """Ten seconds after each prompt, and a thousand frames."""
     prefix = windows(data)[:, :PROMPT]
-    report = {"data": {"skate": feet(windows(data), data)}}
+    real = windows(data)
+    report: dict = {
+        "data": {
+            "change": (real[:, 1:] - real[:, :-1]).square().sum(-1).mean().item(),
+            "largest": real.abs().max().item(),
+            "skate": feet(real, data),
+        }
+    }
     for name, model in models.items():
         report[name] = {}
         for kind, draw in (("samples", model.sample), ("means", model.sample_means)):
@@ -145,7 +152,7 @@ def missing_limb(models: dict, data: Sequences) -> dict:
     ]
     estimates = {"last value held": held, "linear interpolation": line}
     for name, model in models.items():
-        estimates[name] = model.denoise(clean, seen)
+        estimates[name] = torch.where(seen, clean, model.denoise(clean, seen))
     return {
         name: _quality(estimate, clean, ~seen, preparation) for name, estimate in estimates.items()
     }

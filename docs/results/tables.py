@@ -1,4 +1,4 @@
-"""Rebuild the tables and learning curves of README.md and docs/layers.md from the JSON files here.
+"""Rebuild the tables and learning curves of README.md and docs/*.md from the JSON files here.
 
 python docs/results/tables.py
 """
@@ -108,6 +108,105 @@ def posterior(part: str) -> list[str]:
     return lines
 
 
+MODELS = {
+    "mean frame": "mean frame",
+    "copy last": "copy last",
+    "linear extrapolation": "linear extrapolation",
+    "ridge AR(1)": "ridge AR(1)",
+    "ridge AR(3)": "ridge AR(3)",
+    "trbm-no-taps": "TRBM, no taps",
+    "rtrbm-no-taps": "RTRBM, no taps",
+    "crbm-rank-20": "conditional RBM, taps of rank 20",
+    "trbm-taps": "TRBM, taps",
+    "rtrbm-taps": "RTRBM, taps",
+    "trbm-innovations": "TRBM, innovations",
+    "rtrbm-innovations": "RTRBM, innovations",
+}
+
+
+def mit() -> list[str]:
+    """Next frames of MIT's walks, in both scalings."""
+    report = _mocap()
+    sets = ("mit_walking", "mit_walking_all")
+    ways = [f"{way}, {s}" for s in ("train", "all") for way in ("blocks", "continued")]
+    lines = _head("scaled by", [*ways, "parameters", "minutes"])
+    for name, title in MODELS.items():
+        scores = [report[s]["next_frame"][name] for s in sets]
+        cells = [f"{score[way]:.2f}" for score in scores for way in ("blocks", "continued")]
+        lines.append(f"| {title} | " + " | ".join([*cells, *_effort(report, name)]) + " |")
+    return lines
+
+
+def cmu() -> list[str]:
+    """Next frames of the two test trials of CMU's subject 35."""
+    report = _mocap()["cmu35"]["next_frame"]
+    lines = _head("squared error a frame", ["35_18, a run", "35_29, a walk"])
+    for name, title in MODELS.items():
+        each = report[name]["each"]
+        lines.append(f"| {title} | {each['35_18']:.2f} | {each['35_29']:.2f} |")
+    return lines
+
+
+def energy() -> list[str]:
+    """Energy scores of forecasts, by horizon."""
+    table = _mocap()["mit_walking"]["energy"]
+    lines = _head("energy score; CRPS", list(table))
+    for name in next(iter(table.values())):
+        scores = [row[name] for row in table.values()]
+        cells = [f"{_pair(s)}; {s['per_dim']:.3f} ± {s['per_dim_se']:.3f}" for s in scores]
+        lines.append(f"| {MODELS.get(name, name)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def free() -> list[str]:
+    """Whether models go on walking, and whether their feet slide."""
+    report = _mocap()["mit_walking"]["free_run"]
+    columns = ["change, first 200", "change, last 200", "largest z-score", "skate, m/s"]
+    lines = _head("1000 frames", columns)
+    data = report["data"]
+    lines.append(f"| data | {data['change']:.1f} | | {data['largest']:.1f} | {data['skate']:.2f} |")
+    for name, ways in report.items():
+        for way, row in ways.items() if name != "data" else ():
+            cells = [row["change"][0], row["change"][-1], row["largest"]]
+            shown = " | ".join(f"{cell:.1f}" for cell in cells)
+            lines.append(f"| {MODELS[name]}, {way} | {shown} | {row['skate']:.2f} |")
+    return lines
+
+
+def limb() -> list[str]:
+    """What fills in a leg."""
+    table = _mocap()["mit_walking"]["missing_limb"]
+    lines = _head("a leg missing for a second", ["squared error a value", "joints away, mm"])
+    for name, row in table.items():
+        error = f"{row['per_value']:.3f} ± {row['per_value_se']:.3f}"
+        lines.append(f"| {MODELS.get(name, name)} | {error} | {row['joints']:.1f} |")
+    return lines
+
+
+def loading() -> list[str]:
+    """How fast recordings are read, and what memory that takes."""
+    report = json.loads((HERE / "mocap-loading.json").read_text())
+    lines = _head("", ["MB/s", "memory, arrays"])
+    for name, speed in report["megabytes a second"].items():
+        kind = name.rpartition(".")[2]
+        memory = f"{report['peak memory, arrays'][kind]:.1f}" if name.startswith("seqebm") else ""
+        lines.append(f"| {name} | {speed:.1f} | {memory} |")
+    return lines
+
+
+def _effort(report: dict, name: str) -> list[str]:
+    """Parameters and minutes of a model; nothing of a yardstick."""
+    found = report["mit_walking"]
+    if name not in found["parameters"]:
+        return ["", ""]
+    return [str(found["parameters"][name]), f"{found['seconds'][name] / 60:.1f}"]
+
+
+def _mocap() -> dict:
+    report: dict = json.loads((HERE / "mocap.json").read_text())
+    return report
+
+
 def _head(title: str, columns: list[str]) -> list[str]:
     return [f"| {title} | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
 
@@ -169,6 +268,14 @@ def pages() -> dict[str, dict[str, list[str]]]:
     return {
         "README.md": {"results": rows(), "changes": changes(), "speed": speed()},
         "docs/layers.md": {**layers, **small},
+        "docs/motion.md": {
+            "loading": loading(),
+            "mit": mit(),
+            "cmu": cmu(),
+            "energy": energy(),
+            "free": free(),
+            "limb": limb(),
+        },
     }
 
 

@@ -66,6 +66,7 @@ MOTION_TEXT = "squared error {mse:.4g} per value, joints {distance:.4g} away"
     help="With a mask: passes back and forth that let later frames say what is missing. They need "
     "the memory for a whole sequence.",
 )
+@click.option("--keep", is_flag=True, help="With a mask: leave what is observed as it is.")
 @click.option("--layers", type=COUNT, help="Of a stack: use that many, from the bottom.")
 @click.option(
     "--clean", type=PATH, help="What the data should be: prints squared error, PSNR and SSIM."
@@ -83,6 +84,7 @@ def denoise(
     out: Path,
     mask: Path | None,
     sweeps: int,
+    keep: bool,
     layers: int | None,
     clean: Path | None,
     beside: Path | None,
@@ -96,8 +98,8 @@ def denoise(
     from seqebm.learning.runs import open_run
 
     opened = _with_layers(open_run(run), layers)
-    if sweeps and mask is None:
-        raise ValueError("--sweeps: goes with --mask")
+    if (sweeps or keep) and mask is None:
+        raise ValueError("--sweeps, --keep: go with --mask")
     inputs = {"noisy": source, "mask": mask, "clean": clean}
     given = {name: path for name, path in inputs.items() if path is not None}
     qualities = {} if clean is None else _qualities(opened)
@@ -105,9 +107,9 @@ def denoise(
     if out.suffix.lower() == ".mp4" and not sweeps and not moving:
         _check_targets(given.values(), out, beside)
         with _ended_in_order():
-            frames = _denoise_video(opened, given, out, beside, qualities)
+            frames = _denoise_video(opened, given, out, beside, qualities, keep)
     elif beside is None or moving:
-        frames = _denoise_sequences(opened, given, out, beside, qualities, sweeps)
+        frames = _denoise_sequences(opened, given, out, beside, qualities, sweeps, keep)
     else:
         raise ValueError(
             f"--side-by-side: goes with an .mp4 as --out and no --sweeps, got {str(out)!r}"
@@ -135,9 +137,15 @@ def _with_layers(run: Run, layers: int | None) -> Run:
 
 
 def _denoise_video(
-    run: Run, inputs: dict[str, Path], out: Path, beside: Path | None, qualities: Qualities
+    run: Run,
+    inputs: dict[str, Path],
+    out: Path,
+    beside: Path | None,
+    qualities: Qualities,
+    keep: bool,
 ) -> int:
     """Read, denoise and write a frame after the other; how many there were."""
+    import torch
     from tqdm import tqdm
 
     from seqebm import scenes, video
@@ -154,7 +162,10 @@ def _denoise_video(
         steps = _together(inputs, streams)
         for frames in tqdm(steps, disable=None, unit="frame", dynamic_ncols=True):
             noisy, clean = frames["noisy"], frames.get("clean")
-            denoised = stream.denoise(noisy, _observed(frames.get("mask")))
+            seen = _observed(frames.get("mask"))
+            denoised = stream.denoise(noisy, seen)
+            if keep and seen is not None:
+                denoised = torch.where(seen, noisy, denoised)
             _compare(qualities, noisy, denoised, clean)
             writer.write(video.pictures(denoised, shape))
             if panels is not None:
@@ -170,8 +181,11 @@ def _denoise_sequences(
     beside: Path | None,
     qualities: Qualities,
     sweeps: int,
+    keep: bool,
 ) -> int:
     """Read, denoise and write sequences as a whole; how many frames they have."""
+    import torch
+
     from seqebm.data import Sequences
 
     many = out.suffix.lower() in DATA_FILES
@@ -189,6 +203,8 @@ def _denoise_sequences(
             sweeps=sweeps,
             generator=generator(1),
         )[0]
+        if keep and seen is not None:
+            denoised = torch.where(seen, one.frames, denoised)
         _compare(qualities, one.frames, denoised, frames.get("clean"))
         made.append(replace(one, frames=denoised))
     new = Sequences(made, run.format.preparation)
