@@ -31,7 +31,9 @@ VIDEO_RATE = 30.0  #: frames a second of the video of a recording that has more
 @click.option("--count", default=1, show_default=True, type=COUNT, help="Number of samples.")
 @click.option("--prompt", type=PATH, help="File whose first sequence is continued.")
 @click.option("--prompt-frames", default=10, show_default=True, help="Frames of it that are given.")
-@click.option("--binary", is_flag=True, help="Draw pixels instead of showing their probabilities.")
+@click.option(
+    "--binary", is_flag=True, help="Draw pixels (real values with their noise), do not show means."
+)
 @click.option("--seed", default=1, show_default=True, type=SEED)
 @click.option(
     "--out", required=True, type=PATH, help=".mp4, .gif, .png or .h5; of motions also .bvh, .amc."

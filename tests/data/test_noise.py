@@ -159,7 +159,7 @@ def test_a_seed_decides_everything(call):
 
 @pytest.mark.parametrize("call", ALL)
 def test_every_sequence_has_noise_of_its_own(call):
-    made = call(grey(4, 40, 36), 0.5, generator())
+    made = call(grey(4, 400, 36), 0.5, generator())
     assert len({tuple(sequence.flatten().tolist()) for sequence in made}) == 4
 
 

@@ -53,7 +53,7 @@ def write_motion(path: str | os.PathLike[str], motion: Motion) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_motion(f"{folder}/raised.bvh", Motion(arm, np.zeros((9, 1)), frame_rate=20))
         ...     read_motion(f"{folder}/raised.bvh").skeleton.names
-        ['shoulder', 'hand']
+        ['shoulder', 'shoulder tip']
     """
     if _suffix(path) == ".bvh":
         write_bvh(path, motion)
