@@ -181,7 +181,10 @@ def _read_description(folder: Path) -> Description:
         form = found["format"]
         shape = tuple(int(n) for n in form["shape"])
         form = FrameFormat(
-            shape, float(form["frame_rate"]), str(form["unit"]), str(form["preparation"])
+            shape,
+            float(form["frame_rate"]),
+            str(form["unit"]),
+            str(form.get("preparation", "")),
         )
         return Description(Recipe(**found["recipe"]), str(found["data"]), form)
     except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqebm.checks import usable_device
 from seqebm.data import Sequences
-from seqebm.data.noise import salt_and_pepper
+from seqebm.data.noise import salt_and_pepper, white
 from seqebm.learning import parallel
 from seqebm.learning.checkpoint import StrPath, save
 from seqebm.learning.fit import Batch, Corruption, Data, History, fit
@@ -184,11 +184,8 @@ def make_corruption(recipe: Recipe) -> Corruption | None:
     """The noise of a recipe."""
     if not recipe.noise:
         return None
-    if recipe.visible == "bernoulli":
-        return lambda frames, generator: salt_and_pepper(frames, recipe.noise, generator)
-    return lambda frames, generator: (
-        frames + recipe.noise * torch.empty_like(frames).normal_(generator=generator)
-    )
+    noise = salt_and_pepper if recipe.visible == "bernoulli" else white
+    return lambda frames, generator: noise(frames, recipe.noise, generator)
 
 
 def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
