@@ -38,6 +38,11 @@ video.save(
     video.grid([figures.figure(preparation.motion(one)) for one in walks], 4),
     30.0,
 )
+short = [
+    figures.figure(figures.resampled(preparation.motion(one[30:180]), 15), size=(120, 120))
+    for one in walks
+]
+video.save(folder / "continued.gif", video.grid(short, 4), 15.0)
 figures.angle_plot(
     folder / "continued.png",
     preparation.motion(walks[3], name="continued after one second"),
