@@ -32,6 +32,7 @@ from torch import Tensor
 from seqebm import evaluate
 from seqebm.data import Sequences, load_sequences
 from seqebm.data.mocap import MITPreparation, read_preparation
+from seqebm.data.noise import white
 from seqebm.learning import load_training
 from seqebm.learning.runs import open_run
 
@@ -49,6 +50,7 @@ FREE = ("trbm-taps", "rtrbm-taps", "trbm-innovations", "rtrbm-innovations")
 PROMPT, HORIZONS, SAMPLES = 30, (3, 15, 30, 60), 100  # 0.1, 0.5, 1 and 2 s of 30 frames a second
 LIMB = ("lfemur", "ltibia", "lfoot", "ltoes")
 GAP = (45, 75)  # frames of a window in which the limb is missing
+NOISE = 0.3  # standard deviation, of z-scores
 TOES, NEAR = ("ltoes", "rtoes"), 30.0  # millimetres above the lowest place of either
 
 
@@ -158,6 +160,19 @@ def missing_limb(models: dict, data: Sequences) -> dict:
     }
 
 
+def noisy_values(models: dict, data: Sequences) -> dict:
+    """What is left of white noise on all values, beside denoisers that are fitted to it."""
+    known, clean = torch.stack([one.frames for one in data.split("train")]), windows(data)
+    spoilt, noisy = white(known, NOISE, generator(2)), white(clean, NOISE, generator(3))
+    ways = evaluate.denoisers(spoilt, known)
+    ways |= {name: model.denoise for name, model in models.items()}
+    errors = {name: (way(noisy) - clean).square().mean((1, 2)) for name, way in ways.items()}
+    return {
+        name: {"per_value": e.mean().item(), "per_value_se": e.std().item() / math.sqrt(len(e))}
+        for name, e in errors.items()
+    }
+
+
 def _quality(estimate: Tensor, clean: Tensor, missing: Tensor, preparation: object) -> dict:
     """Errors of the missing values, and of joints in the frames that miss some."""
     start, end = GAP
@@ -192,6 +207,7 @@ def main() -> None:
             report[name]["energy"] = forecasts(free, data)
             report[name]["free_run"] = free_runs(free, data)
             report[name]["missing_limb"] = missing_limb(free, data)
+            report[name]["noise"] = noisy_values(free, data)
     out = Path(__file__).with_suffix(".json")
     out.write_text(json.dumps(report, indent=1) + "\n")
     print(out)

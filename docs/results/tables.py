@@ -183,6 +183,16 @@ def limb() -> list[str]:
     return lines
 
 
+def noise() -> list[str]:
+    """What is left of noise on all values."""
+    table = _mocap()["mit_walking"]["noise"]
+    lines = _head("noise of 0.3", ["squared error a value"])
+    for name, row in table.items():
+        error = f"{row['per_value']:.3f} ± {row['per_value_se']:.3f}"
+        lines.append(f"| {MODELS.get(name, name)} | {error} |")
+    return lines
+
+
 def loading() -> list[str]:
     """How fast recordings are read, and what memory that takes."""
     report = json.loads((HERE / "mocap-loading.json").read_text())
@@ -275,6 +285,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
             "energy": energy(),
             "free": free(),
             "limb": limb(),
+            "noise": noise(),
         },
     }
 
