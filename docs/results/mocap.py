@@ -102,12 +102,17 @@ def forecasts(models: dict, data: Sequences) -> dict:
     return {f"{h / 30:g} s": evaluate.to_json(score) for h, score in scores.items()}
 
 
-def feet(frames: Tensor, data: Sequences) -> float:
-    """How fast toes near the ground slide, mean over motions [n, time, visible], in m/s."""
+def feet(frames: Tensor, data: Sequences) -> float | None:
+    """How fast toes near the ground slide, mean over motions [n, time, visible], in m/s.
+
+    None where toes of some motion are never near its lowest place for two frames: a wild one.
+    """
     preparation = read_preparation(data.preparation)
-    speeds = [
-        evaluate.foot_skate(preparation.motion(one), TOES, NEAR) / 1000 for one in frames.unbind()
-    ]
+    motions = [preparation.motion(one) for one in frames.unbind()]
+    try:
+        speeds = [evaluate.foot_skate(motion, TOES, NEAR) / 1000 for motion in motions]
+    except ValueError:
+        return None
     return sum(speeds) / len(speeds)
 
 
@@ -126,7 +131,9 @@ def free_runs(models: dict, data: Sequences) -> dict:
         report[name] = {}
         for kind, draw in (("samples", model.sample), ("means", model.sample_means)):
             long = draw(1000, len(prefix), prefix, generator())
-            motion = [(a[1:] - a[:-1]).square().sum(-1).mean().item() for a in long.split(200, 1)]
+            motion = [
+                (a[:, 1:] - a[:, :-1]).square().sum(-1).mean().item() for a in long.split(200, 1)
+            ]
             report[name][kind] = {
                 "finite": bool(long.isfinite().all()),
                 "largest": long.abs().max().item(),

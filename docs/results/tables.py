@@ -169,7 +169,8 @@ def free() -> list[str]:
         for way, row in ways.items() if name != "data" else ():
             cells = [row["change"][0], row["change"][-1], row["largest"]]
             shown = " | ".join(f"{cell:.1f}" for cell in cells)
-            lines.append(f"| {MODELS[name]}, {way} | {shown} | {row['skate']:.2f} |")
+            skate = "never near" if row["skate"] is None else f"{row['skate']:.2f}"
+            lines.append(f"| {MODELS[name]}, {way} | {shown} | {skate} |")
     return lines
 
 
