@@ -279,8 +279,9 @@ def test_the_quality_of_motions_is_that_of_their_joints(run, done):
     distances = [joint_distance(a, b) for a, b in zip(motions(data), motions(noisy), strict=True)]
     assert report["noisy"]["distance"] == pytest.approx(np.mean(distances), rel=1e-4)
     assert report["noisy"]["mse"] == pytest.approx(0.04, rel=0.2)
+    assert report["noisy"]["unit"] == "units"
     assert report["frames"] == 120
-    assert "joints" in done(f"{line} --side-by-side both.mp4")
+    assert "units away" in done(f"{line} --side-by-side both.mp4")
     assert load_sequences("both.mp4").lengths.tolist() == [30]
 
 

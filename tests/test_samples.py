@@ -1,6 +1,7 @@
 """Scores of samples, of motions, and the Gaussian autoregression beside them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,12 @@ def test_the_quality_of_motions_is_a_mean_over_frames():
     assert result.frames == 60
     assert result.mse == pytest.approx((2 * errors[0] + errors[1]) / 3, rel=1e-5)
     assert result.distance == pytest.approx((2 * distances[0] + distances[1]) / 3, rel=1e-5)
+    assert result.unit == "units"
+    known = replace(preparation, skeleton=replace(preparation.skeleton, metres=0.01))
+    metres = MotionQuality(known)
+    metres.add(clean, noisy)
+    assert metres.result().unit == "m"
+    assert metres.result().distance == pytest.approx(0.01 * distances[1], rel=1e-5)
     with pytest.raises(ValueError, match="estimate: expected shape"):
         quality.add(clean, noisy[1:])
     with pytest.raises(ValueError, match="at least one"):

@@ -190,7 +190,7 @@ def _quality(estimate: Tensor, clean: Tensor, missing: Tensor, preparation: obje
     return {
         "per_value": squared.mean().item(),
         "per_value_se": squared.std().item() / math.sqrt(len(squared)),
-        "joints": quality.result().distance,
+        "joints": 1000 * quality.result().distance,  # millimetres
     }
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Qualities = dict[str, "Quality | MotionQuality"]  #: of noisy and denoised frames, if asked for
 
 VIDEO_TEXT = "squared error {mse:.4g} per pixel, PSNR {psnr:.2f} dB, SSIM {ssim:.4f}"
-MOTION_TEXT = "squared error {mse:.4g} per value, joints {distance:.4g} away"
+MOTION_TEXT = "squared error {mse:.4g} per value, joints {distance:.4g} {unit} away"
 
 
 @click.command()
@@ -310,7 +310,10 @@ def _compare(qualities: Qualities, noisy: Tensor, denoised: Tensor, clean: Tenso
 def _finite(scores: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The scores for JSON, which knows no infinity: the PSNR of equal videos is null."""
     return {
-        name: {key: value if math.isfinite(value) else None for key, value in score.items()}
+        name: {
+            key: value if isinstance(value, str) or math.isfinite(value) else None
+            for key, value in score.items()
+        }
         for name, score in scores.items()
     }
 

@@ -20,16 +20,18 @@ class MotionScore(NamedTuple):
     Attributes:
         mse: mean squared error per value of the frames.
         distance: of the joints from where they should be, seen from the root; mean over joints and
-            frames, in the unit of the skeleton.
+            frames.
+        unit: of the distance: "m", or "units" where that of the skeleton is not known.
         frames: how many frames were compared.
 
     Example:
-        >>> MotionScore(mse=0.25, distance=1.5, frames=100).distance
-        1.5
+        >>> MotionScore(mse=0.25, distance=0.02, unit="m", frames=100).distance
+        0.02
     """
 
     mse: float
     distance: float
+    unit: str
     frames: int
 
 
@@ -44,6 +46,7 @@ class MotionQuality:
         self._preparation = preparation
         self._squared_error = self._distance = 0.0
         self._frames = self._visible = 0
+        self._metres: float | None = None
 
     def add(self, clean: Tensor, estimate: Tensor) -> None:
         """Compare a whole motion.
@@ -62,13 +65,16 @@ class MotionQuality:
         self._distance += joint_distance(*motions) * len(clean)
         self._frames += len(clean)
         self._visible = clean.shape[1]
+        self._metres = motions[0].skeleton.metres
 
     def result(self) -> MotionScore:
         """The quality of all motions so far; a ValueError if there are none."""
         if self._frames == 0:
             raise ValueError("frames: expected at least one to have been added, got none")
         mse = self._squared_error / (self._frames * self._visible)
-        return MotionScore(mse, self._distance / self._frames, self._frames)
+        distance = self._distance / self._frames * (self._metres or 1.0)
+        unit = "units" if self._metres is None else "m"
+        return MotionScore(mse, distance, unit, self._frames)
 
 
 def joint_distance(motion: Motion, other: Motion) -> float:
