@@ -49,7 +49,7 @@ MODELS = {
         seqebm.TRBM(2, 3, visible="gaussian", connections=("hh",)), order=1
     ),
     "Innovations of an RNN": lambda: seqebm.Innovations(
-        seqebm.RNN(nn.GRU(2, 3, batch_first=True), "gaussian:learned"), order=3
+        seqebm.RNN(nn.GRU(2, 3, batch_first=True), "gaussian:0.7"), order=1
     ),
 }
 
@@ -61,7 +61,7 @@ def model(request):
         torch.manual_seed(1)
         model = MODELS[request.param]().double()
         for name, parameter in model.named_parameters():
-            nn.init.normal_(parameter, std=0.2 if name.endswith("log_sigma") else 0.6)
+            nn.init.normal_(parameter, std=0.2 if "log_" in name else 0.6)
     return model
 
 
