@@ -36,10 +36,12 @@ def picture_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def show(sequences: Sequences) -> Pictures:
     """Videos, or figures of prepared motions, in a grid."""
-    from seqebm import figures, scenes, video
-    from seqebm.data import mocap
+    from seqebm import scenes, video
 
     if sequences.preparation:
+        from seqebm import figures
+        from seqebm.data import mocap
+
         panels = [figures.figure(motion) for motion in mocap.motions(sequences)]
         return video.grid(panels, math.ceil(math.sqrt(len(panels))))
     return scenes.many(sequences.padded()[0], picture_shape(sequences[0].shape))
@@ -53,10 +55,12 @@ def sequences_for(run: Run, path: Path) -> Sequences:
     Raises:
         ValueError: motions that were prepared in another way.
     """
-    from seqebm.data import Sequences, load_sequences, mocap
+    from seqebm.data import Sequences, load_sequences
 
     preparation = run.format.preparation
     if preparation and path.suffix.lower() in MOTION_FILES:
+        from seqebm.data import mocap
+
         prepared = mocap.read_preparation(preparation)
         return Sequences([prepared.sequence(mocap.read_motion(path))], preparation)
     found = load_sequences(path, picture_shape(run.format.shape))
@@ -76,11 +80,13 @@ def write_pictures(out: Path, pictures: Any, frame_rate: float) -> None:
 
 def write_sequences(out: Path, sequences: Sequences) -> None:
     """A data file; a motion file of the only sequence; or the pictures of all of them."""
-    from seqebm.data import mocap, save_sequences
+    from seqebm.data import save_sequences
 
     if out.suffix.lower() in DATA_FILES:
         save_sequences(out, sequences)
     elif out.suffix.lower() in MOTION_FILES:
+        from seqebm.data import mocap
+
         if len(sequences) > 1:
             raise ValueError(f"{out}: has room for one motion, got {len(sequences)}")
         mocap.write_motion(out, mocap.motions(sequences)[0])
