@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from seqebm.data.mocap.motion import ROTATIONS, TRANSLATIONS, Array, Joint, Motion, Skeleton
 from seqebm.data.mocap.rotations import euler_angles
@@ -88,8 +89,9 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion) -> None:
     Numbers are written so that none of their digits is lost. A joint without channels that ends a
     limb is written as an End Site, which has no name. Where a skeleton's rotations are not about
     axes that turn along (Acclaim), they are converted: they become Zrotation Yrotation Xrotation,
-    and all joints are where they were. Joints are written depth first. BVH knows no limits of
-    channels, no unit of length and no axis that points upwards.
+    and all joints are where they were. In a BVH file y points upwards: of a motion with another
+    such axis the whole world is turned, x to y to z to x or back. Joints are written depth first.
+    BVH knows no limits of channels and no unit of length.
 
     Args:
         path: The file; it is replaced if there is one.
@@ -125,7 +127,8 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion) -> None:
         <BLANKLINE>
     """
     skeleton = motion.skeleton
-    if skeleton.fixed_axes or any((joint.axes != np.eye(3)).any() for joint in skeleton.joints):
+    turned = any((joint.axes != np.eye(3)).any() for joint in skeleton.joints)
+    if skeleton.fixed_axes or skeleton.up != "y" or turned:
         motion = _with_moving_axes(motion)
     order, hierarchy = _hierarchy_lines(motion.skeleton)
     values = _file_values(motion, order)
@@ -417,17 +420,27 @@ def _parse_frame(text: _Text, number: int, words: list[str], width: int) -> list
 
 
 def _with_moving_axes(motion: Motion) -> Motion:
-    """The same motion with joints that turn about z, y and x, all turning along and parallel."""
+    """The same motion with joints that turn about z, y and x, all turning along and parallel.
+
+    In its world y points upwards.
+    """
+    skeleton = motion.skeleton
+    shift = {"x": 1, "y": 0, "z": -1}[skeleton.up]  # of the axes of the world
+    world = Rotation.from_matrix(np.roll(np.eye(3), shift, axis=0))
     joints, columns = [], []
-    for joint in motion.skeleton.joints:
-        values = motion.values[:, motion.skeleton.columns(joint.name)]
+    for number, joint in enumerate(skeleton.joints):
+        values = motion.values[:, skeleton.columns(joint.name)]
         is_kept = [channel in TRANSLATIONS for channel in joint.channels]
         channels = [channel for channel in joint.channels if channel in TRANSLATIONS]
+        turn, offset = motion.local_rotation(joint), joint.offset
+        if number == 0:
+            turn, offset = world * turn, np.roll(offset, shift)
+            channels = [TRANSLATIONS[(TRANSLATIONS.index(c) + shift) % 3] for c in channels]
         columns.append(values[:, is_kept])
-        if not all(is_kept):
+        if not all(is_kept) or (number == 0 and shift):
             channels += ["rz", "ry", "rx"]
-            columns.append(euler_angles(motion.local_rotation(joint), "zyx", fixed_axes=False))
-        joints.append(Joint(joint.name, joint.parent, joint.offset, tuple(channels)))
+            columns.append(euler_angles(turn, "zyx", fixed_axes=False))
+        joints.append(Joint(joint.name, joint.parent, offset, tuple(channels)))
     return Motion(Skeleton(joints), np.concatenate(columns, axis=1), motion.frame_rate)
 
 

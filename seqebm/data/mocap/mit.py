@@ -207,8 +207,8 @@ class MITPreparation:
         Raises:
             ValueError: it has other joints, another rate, or fewer than two frames.
         """
-        joints = self.motion(torch.zeros(1, len(MIT_COLUMNS))).skeleton.channels
-        if motion.skeleton.channels != joints:
+        own = self.motion(torch.zeros(1, len(MIT_COLUMNS))).skeleton
+        if (motion.skeleton.channels, motion.skeleton.up) != (own.channels, own.up):
             raise ValueError(f"motion {motion.name!r}: another skeleton than that of MIT's walks")
         motion = at_rate(motion, self.frame_rate)
         raw = np.tile(self.constants, (len(motion), 1))

@@ -1,5 +1,6 @@
 import random
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -448,7 +449,8 @@ def fixed_skeleton(fixed_axes=True):
 @pytest.mark.parametrize("fixed_axes", [True, False])
 def test_other_axes_are_converted_and_all_joints_stay(tmp_path, fixed_axes):
     rng = np.random.default_rng(3)
-    motion = Motion(fixed_skeleton(fixed_axes), rng.uniform(-7, 7, size=(300, 12)), frame_rate=120)
+    skeleton = replace(fixed_skeleton(fixed_axes), up="y")
+    motion = Motion(skeleton, rng.uniform(-7, 7, size=(300, 12)), frame_rate=120)
     again = read_again(tmp_path, motion)
     assert again.skeleton.joints[0].channels == ("tx", "ty", "tz", "rz", "ry", "rx")
     assert not again.skeleton.fixed_axes
@@ -528,3 +530,19 @@ def test_the_recording_cut_in_the_middle_gives_half_of_it(real_data, tmp_path):
     whole = read_bvh(real_data("mocap_bvh/131_01.bvh"))
     assert 450 < len(half) < 550
     assert (half.values == whole.values[: len(half)]).all()
+
+
+@pytest.mark.parametrize("channels", [("tx", "ty", "tz", "rx", "rz"), ("tz",), ("ry", "ty"), ()])
+@pytest.mark.parametrize("fixed_axes", [False, True])
+@pytest.mark.parametrize(("up", "axes"), [("x", (2, 0, 1)), ("y", (0, 1, 2)), ("z", (1, 2, 0))])
+def test_in_a_file_y_points_upwards(up, axes, fixed_axes, channels, tmp_path):
+    """Of a body whose third axis is up, what was y becomes x, z becomes y and x becomes z."""
+    arm = Joint("arm", 0, (1, 2, 3), ("ty", "rx", "ry"))
+    root = Joint("root", -1, (4, 5, 6), channels)
+    skeleton = Skeleton([root, arm, Joint("hand", 1, (0, 0, 2))], fixed_axes, up)
+    values = np.random.default_rng(1).normal(size=(7, len(skeleton.channels)))
+    motion = Motion(skeleton, values, frame_rate=50)
+    write_bvh(tmp_path / "a.bvh", motion)
+    again = read_bvh(tmp_path / "a.bvh")
+    assert again.skeleton.up == "y"
+    np.testing.assert_allclose(again.positions(), motion.positions()[..., axes], atol=1e-9)
