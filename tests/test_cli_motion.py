@@ -115,6 +115,14 @@ def _facing_alike(motion, recorded):
     return preparation.motion(frames)
 
 
+def test_a_folder_of_recordings_is_prepared_as_its_files_are(done):
+    done(PREPARE)
+    done("data mocap . --frame-rate 30 --valid walk-3 --test walk-4 --out folder.h5")
+    data, folder = load_sequences("data.h5"), load_sequences("folder.h5")
+    assert folder.preparation == data.preparation
+    assert [one.name for one in folder] == [one.name for one in data]
+
+
 def test_joints_may_turn_in_six_numbers(done):
     done(f"data mocap {FILES} --out data.h5 --rotations six-numbers")
     assert "lknee.xx" in read_preparation(load_sequences("data.h5").preparation).names
@@ -125,6 +133,7 @@ def test_joints_may_turn_in_six_numbers(done):
     [
         ("data mocap nowhere.bvh --out x.h5", "nowhere.bvh: no such file"),
         ("data mocap run --out x.h5", "run: expected a file of type .amc, .bvh"),
+        ("data mocap .. --out x.h5", "..: holds no .amc or .bvh"),
         ("data mocap walk-1.bvh --test walk-9 --out x.h5", "there is no 'walk-9'"),
         ("data mocap walk-1.bvh --test walk-1 --out x.h5", "motions: expected one or more"),
         ("data mocap walk-1.bvh --frame-rate 50 --out x.h5", "is not a multiple of 50"),

@@ -12,6 +12,7 @@ import click
 from seqebm.cli.common import (
     COUNT,
     DATA_FILES,
+    MOTION_FILES,
     PATH,
     SEED,
     generator,
@@ -88,7 +89,7 @@ def data_mocap(
     test: tuple[str, ...],
     out: Path,
 ) -> None:
-    """Recordings of one skeleton (.amc with its .asf, .bvh), prepared to learn.
+    """Recordings of one skeleton (.amc with its .asf, .bvh; or folders), prepared to learn.
 
     Columns are scaled by the recordings that are left to train on. MIT's walks in a MATLAB file,
     which has its own splits, and the walks and runs of CMU's subject 35 can be read as well.
@@ -188,9 +189,17 @@ def _write_first(out: Path, sequences: Sequences) -> None:
 
 
 def _motions(path: Path) -> list[Motion]:
+    """Those of a file, or of all files in a folder."""
     from seqebm.data import mocap
 
-    return mocap.read_trials(path) if path.suffix.lower() == ".mat" else [mocap.read_motion(path)]
+    if path.suffix.lower() == ".mat":
+        return mocap.read_trials(path)
+    if not path.is_dir():
+        return [mocap.read_motion(path)]
+    found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in MOTION_FILES]
+    if not found:
+        raise ValueError(f"{path}: holds no {' or '.join(MOTION_FILES)}")
+    return [mocap.read_motion(one) for one in found]
 
 
 def _columns_of(joints: str, sequences: Sequences) -> Tensor:

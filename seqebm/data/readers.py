@@ -20,6 +20,7 @@ from seqebm.data.streams import FrameStream, Resolution, open_images, open_video
 from seqebm.files import blame, check_claim, existing_file
 
 _VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".gif")
+_RECORDINGS = (".amc", ".bvh", ".c3d")
 
 
 def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) -> Sequences:
@@ -30,7 +31,7 @@ def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) 
     .npz .npy               arrays of numbers ``[time, visible]`` or ``[n, time, visible]``
     .mp4 .avi .mov .mkv     one sequence, see `read_video`
     .gif                    one sequence, see `read_video`
-    a folder                one sequence, see `read_images`
+    a folder                of images: one sequence, see `read_images`; of .amc, .bvh or .c3d: all
     .amc .bvh               one recording of motion, see `seqebm.data.mocap.Motion`
     .mat                    recordings of motion, see `seqebm.data.mocap.read_mat`
     .c3d                    places of markers, see `seqebm.data.mocap.read_c3d`
@@ -56,7 +57,10 @@ def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) 
     """
     path = Path(path)
     if path.is_dir():
-        return Sequences([read_images(path, resolution)])
+        recordings = [one for one in sorted(path.iterdir()) if one.suffix.lower() in _RECORDINGS]
+        if not recordings:
+            return Sequences([read_images(path, resolution)])
+        return Sequences(one for recording in recordings for one in _read_motion(recording))
     readers = _readers(resolution)
     reader = readers.get(existing_file(path).suffix.lower())
     if reader is None:
@@ -209,7 +213,7 @@ def _readers(resolution: Resolution) -> dict[str, Callable[[Path], Sequences]]:
         **dict.fromkeys((".h5", ".hdf5"), read_sequences),
         **dict.fromkeys((".npz", ".npy"), read_arrays),
         **dict.fromkeys(_VIDEOS, video),
-        **dict.fromkeys((".amc", ".bvh", ".mat", ".c3d"), _read_motion),
+        **dict.fromkeys((*_RECORDINGS, ".mat"), _read_motion),
     }
 
 

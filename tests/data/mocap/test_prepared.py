@@ -10,7 +10,7 @@ from fuzz import mutated
 from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
-from seqebm.data import Sequence, Sequences
+from seqebm.data import Sequence, Sequences, load_sequences
 from seqebm.data.mocap import (
     MIT_COLUMNS,
     Joint,
@@ -125,6 +125,17 @@ def test_a_motion_goes_to_a_file_of_either_kind(tmp_path):
     for call in (lambda: write_motion("kick.fbx", motion), lambda: read_motion("kick.fbx")):
         with pytest.raises(ValueError, match=r"kick.fbx: expected a file of type .amc, .bvh"):
             call()
+
+
+def test_a_folder_of_recordings_gives_all_of_them(tmp_path):
+    for seed, name in enumerate(("b", "a")):
+        write_motion(tmp_path / f"{name}.bvh", tumble(name, seed=seed))
+    (tmp_path / "notes.txt").write_text("a second attempt")
+    read = load_sequences(tmp_path)
+    assert [one.name for one in read] == ["a", "b"]
+    torch.testing.assert_close(
+        read[1].frames.double(), torch.from_numpy(tumble("b", seed=0).values)
+    )
 
 
 # --- MIT -------------------------------------------------------------------------------------
