@@ -84,13 +84,14 @@ def sample(
 @click.option("--out", required=True, type=PATH, help=".mp4, .gif or .png (a strip).")
 def render(source: Path, count: int, ghost: Path | None, out: Path) -> None:
     """Show the sequences of a data file, or a motion, as a video."""
-    from seqebm import figures
     from seqebm.data import load_sequences
 
     if ghost is None and source.suffix.lower() not in MOTION_FILES:
         sequences = load_sequences(source)[:count]
         write_pictures(out, show(sequences), sequences[0].frame_rate)
     else:
+        from seqebm import figures
+
         motion, behind = _motion(source), None if ghost is None else _motion(ghost)
         write_pictures(out, figures.figure(motion, ghost=behind), motion.frame_rate)
     click.echo(str(out))
