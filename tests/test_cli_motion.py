@@ -319,6 +319,12 @@ def test_recordings_and_data_are_shown_as_figures(done, monkeypatch):
     assert rate == 30
     assert pictures.shape[0] == 30
     assert pictures.shape[1] > 512
+    write_motion("short.bvh", walk(5, time=20))
+    done("data mocap walk-1.bvh short.bvh --out ragged.h5")
+    done("render ragged.h5 --count 2 --out d.mp4")
+    pictures = shown["d.mp4"][0]
+    assert len(pictures) == 60
+    assert np.array_equal(pictures[19, :, 260:], pictures[59, :, 260:])
     done("render data.h5 --ghost data.h5 --out c.mp4")
     assert shown["c.mp4"][0].shape == (30, 256, 256, 3)
 

@@ -35,15 +35,20 @@ def picture_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def show(sequences: Sequences) -> Pictures:
-    """Videos, or figures of prepared motions, in a grid."""
+    """Videos, or figures of prepared motions, in a grid; figures that are done stand still."""
     from seqebm import scenes, video
 
     if sequences.preparation:
+        import numpy as np
+
         from seqebm import figures
         from seqebm.data import mocap
 
         panels = [figures.figure(motion) for motion in mocap.motions(sequences)]
-        return video.grid(panels, math.ceil(math.sqrt(len(panels))))
+        longest = int(sequences.lengths.max())
+        still = [np.repeat(panel[-1:], longest - len(panel), axis=0) for panel in panels]
+        whole = [np.concatenate(pair) for pair in zip(panels, still, strict=True)]
+        return video.grid(whole, math.ceil(math.sqrt(len(panels))))
     return scenes.many(sequences.padded()[0], picture_shape(sequences[0].shape))
 
 
