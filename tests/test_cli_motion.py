@@ -169,6 +169,7 @@ def test_what_joints_do_can_be_missing_for_a_while(done):
     [
         ("--missing frames --joints lknee,tail", "there is no 'tail' that moves, there are hip"),
         ("--kind white --joints lknee", "--joints: go with --missing"),
+        ("--kind gaussian", "--kind: expected white, for motions are no grey levels"),
     ],
 )
 def test_joints_that_cannot_be_missing(line, named, done, refused):

@@ -148,6 +148,8 @@ def data_noise(
     gaps = None if missing is None else _named("--missing", MASKS, missing)
     random, noisy, masks = generator(seed), [], []
     sequences = load_sequences(source, resolution)
+    if sequences.preparation and kind not in (None, "white"):
+        raise ValueError(f"--kind: expected white, for motions are no grey levels, got {kind!r}")
     kept = None if joints is None else ~_columns_of(joints, sequences)
     for one in sequences:
         shape = (one.shape[0], one.shape[1]) if len(one.shape) == 2 else None
