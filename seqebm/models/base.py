@@ -236,6 +236,7 @@ class SequenceModel(nn.Module, ABC):
         Raises:
             ValueError: a length or batch below 1, a bad prefix, or bad known frames.
             TypeError: a mask that is not bool, or one of `known` and `mask` without the other.
+            FloatingPointError: frames of real units grow without end.
         """
         count = batch if prefix is None or len(prefix) == 1 else len(prefix)
         held = self._held(known, mask, (count, length))
@@ -309,7 +310,9 @@ class SequenceModel(nn.Module, ABC):
                 frame, contexts, state = step(context, state, t)
                 context = at(contexts, LAST)
                 frames.append(frame)
-        return torch.stack(frames, dim=1)
+        drawn = torch.stack(frames, dim=1)
+        _check_convergence(drawn)
+        return drawn
 
     def _begin(self, batch: int, prefix: Tensor | None = None) -> tuple[Context, State]:
         """Context and state of `batch` sequences before their first frame, or after a prefix."""
@@ -499,6 +502,15 @@ class Stream:
         contexts, self._state = self._model.scan(self._state, frames)
         self._context = at(contexts, LAST)
         return contexts
+
+
+def _check_convergence(drawn: Tensor) -> None:
+    """Raise where frames [batch, length, visible] that a model has drawn are not finite."""
+    wrong = (~drawn.isfinite()).any(2).any(0).nonzero()
+    if len(wrong):
+        raise FloatingPointError(
+            f"frame {int(wrong[0])} of a sample is not finite: the model's free run diverges"
+        )
 
 
 def _check_anything_seen(seen: Tensor) -> None:

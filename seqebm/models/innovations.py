@@ -60,7 +60,9 @@ class Innovations(SequenceModel):
     f(q) = q / (1 + q/c) has a ceiling c, so that the volatility of samples cannot run away: errors
     with heavy tails teach a β by which it would, as samples of x are of more equal size than these.
 
-    An untrained model expects a random walk: A_1 is the identity and all else zero.
+    An untrained model expects a random walk: A_1 is the identity and all else zero. Taps that were
+    learned from short sequences may have a `spectral_radius` above 1: they predict, but their free
+    runs diverge; noise in the past that the model is trained with makes it smaller.
 
     Args:
         model: any sequence model with Gaussian visible units.
@@ -117,6 +119,16 @@ class Innovations(SequenceModel):
     def output_bias(self) -> nn.Parameter:
         """b."""
         return self.visible_bias
+
+    @property
+    def spectral_radius(self) -> float:
+        """Of the autoregression: above 1, what it expects of its own frames grows without end."""
+        taps = self.visible_to_visible.detach()
+        order, size, _ = taps.shape
+        companion = taps.new_zeros(order * size, order * size)
+        companion[:size] = torch.cat([*taps], dim=1)
+        companion[size:, :-size] = torch.eye((order - 1) * size)
+        return float(torch.linalg.eigvals(companion).abs().max())
 
     @property
     def gibbs_steps(self) -> int:

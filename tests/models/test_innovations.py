@@ -98,6 +98,24 @@ def test_it_learns_the_taps_and_the_volatility_of_a_made_up_process():
     assert scales[1::2].mean() / scales[::2].mean() == pytest.approx(10, rel=0.3)
 
 
+def test_a_free_run_that_diverges_is_an_error():
+    model = untrained(order=2)
+    assert model.spectral_radius == pytest.approx(1)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator())).Q
+    with torch.no_grad():  # v_t = 2 · 0.9 Q v_{t−1} − 0.81 Q² v_{t−2} has both roots at 0.9
+        model.visible_to_visible[0] = 2 * 0.9 * turn
+        model.visible_to_visible[1] = -(0.9**2) * turn @ turn
+    assert model.spectral_radius == pytest.approx(0.9, abs=0.01)
+    assert model.sample(500, batch=2, generator=generator()).isfinite().all()
+    with torch.no_grad():
+        model.visible_to_visible[0] = 3 * turn
+    assert model.spectral_radius > 2
+    with pytest.raises(FloatingPointError, match=r"frame \d+ of a sample is not finite"):
+        model.sample(500, batch=2, generator=generator())
+    with pytest.raises(FloatingPointError, match="free run diverges"):
+        model.sample_means(500, batch=2, generator=generator())
+
+
 def test_there_are_no_sweeps_back_and_forth():
     with pytest.raises(ValueError, match="sweeps: expected 0 for innovations, got 2"):
         untrained().denoise(frames(), frames() > 0, sweeps=2)
