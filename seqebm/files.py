@@ -6,7 +6,7 @@ import errno
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from numbers import Integral
 from pathlib import Path
@@ -220,6 +220,11 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     if not path.is_file():
         raise ValueError(f"{path}: not a file")
     return path
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """What a folder holds with one of these suffixes, in lower case, in the order of names."""
+    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in suffixes]
 
 
 def _check_format(file: Any, wanted: str, newest: int) -> None:

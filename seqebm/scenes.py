@@ -5,7 +5,6 @@ Frames have a shape (height, width); every function returns pictures for `seqebm
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ def many(videos: Tensor, shape: Shape) -> Pictures:
     """Videos [n, time, visible] beside each other in a grid, as square as can be."""
     zoom = None if len(videos) == 1 else max(1, min(120 // min(shape), 480 // max(shape)))
     panels = [video.pictures(one, shape, zoom) for one in videos]
-    return panels[0] if len(panels) == 1 else video.grid(panels, math.ceil(math.sqrt(len(panels))))
+    return panels[0] if len(panels) == 1 else video.grid(panels)
 
 
 def continuation(

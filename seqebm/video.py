@@ -191,12 +191,12 @@ def side_by_side(panels: Mapping[str, Pictures]) -> Pictures:
     return _montage([captions, [_outlined(panel) for panel in panels.values()]], MARGIN)
 
 
-def grid(panels: Sequence[Pictures], columns: int) -> Pictures:
+def grid(panels: Sequence[Pictures], columns: int | None = None) -> Pictures:
     """Put many videos of equal length in one, row after row, with thin lines between them.
 
     Args:
         panels: pictures, grey or RGB.
-        columns: panels in a row.
+        columns: panels in a row; None makes as many rows as columns, or one less.
 
     Returns:
         uint8 `[time, height, width, 3]`.
@@ -212,6 +212,7 @@ def grid(panels: Sequence[Pictures], columns: int) -> Pictures:
         (20, 248, 248, 3)
     """
     _check_panels(enumerate(panels))
+    columns = math.ceil(math.sqrt(len(panels))) if columns is None else columns
     _check_natural("columns", columns)
     outlined = [_outlined(panel) for panel in panels]
     rows = [outlined[i : i + columns] for i in range(0, len(outlined), columns)]

@@ -131,14 +131,14 @@ def free_runs(models: dict, data: Sequences) -> dict:
         report[name] = {}
         for kind, draw in (("samples", model.sample), ("means", model.sample_means)):
             long = draw(1000, len(prefix), prefix, generator())
-            motion = [
+            changes = [
                 (a[:, 1:] - a[:, :-1]).square().sum(-1).mean().item() for a in long.split(200, 1)
             ]
             report[name][kind] = {
                 "finite": bool(long.isfinite().all()),
                 "largest": long.abs().max().item(),
                 "spread": [part.std(1).mean().item() for part in long.split(200, 1)],
-                "change": motion,
+                "change": changes,
                 "skate": feet(long[:, :300], data),
             }
     return report

@@ -48,7 +48,7 @@ def show(sequences: Sequences) -> Pictures:
         longest = int(sequences.lengths.max())
         still = [np.repeat(panel[-1:], longest - len(panel), axis=0) for panel in panels]
         whole = [np.concatenate(pair) for pair in zip(panels, still, strict=True)]
-        return video.grid(whole, math.ceil(math.sqrt(len(panels))))
+        return video.grid(whole)
     return scenes.many(sequences.padded()[0], picture_shape(sequences[0].shape))
 
 

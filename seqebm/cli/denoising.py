@@ -145,7 +145,6 @@ def _denoise_video(
     keep: bool,
 ) -> int:
     """Read, denoise and write a frame after the other; how many there were."""
-    import torch
     from tqdm import tqdm
 
     from seqebm import scenes, video
@@ -164,8 +163,8 @@ def _denoise_video(
             noisy, clean = frames["noisy"], frames.get("clean")
             seen = _observed(frames.get("mask"))
             denoised = stream.denoise(noisy, seen)
-            if keep and seen is not None:
-                denoised = torch.where(seen, noisy, denoised)
+            if keep:
+                denoised = _with_observed(denoised, noisy, seen)
             _compare(qualities, noisy, denoised, clean)
             writer.write(video.pictures(denoised, shape))
             if panels is not None:
@@ -184,8 +183,6 @@ def _denoise_sequences(
     keep: bool,
 ) -> int:
     """Read, denoise and write sequences as a whole; how many frames they have."""
-    import torch
-
     from seqebm.data import Sequences
 
     many = out.suffix.lower() in DATA_FILES
@@ -203,8 +200,8 @@ def _denoise_sequences(
             sweeps=sweeps,
             generator=generator(1),
         )[0]
-        if keep and seen is not None:
-            denoised = torch.where(seen, one.frames, denoised)
+        if keep:
+            denoised = _with_observed(denoised, one.frames, seen)
         _compare(qualities, one.frames, denoised, frames.get("clean"))
         made.append(replace(one, frames=denoised))
     new = Sequences(made, run.format.preparation)
@@ -231,6 +228,11 @@ def _write_side_by_side(out: Path, panels: dict[str, Sequences]) -> None:
 
 def _observed(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else mask > 0.5
+
+
+def _with_observed(denoised: Tensor, given: Tensor, seen: Tensor | None) -> Tensor:
+    """The denoised frames with the given values where they are observed."""
+    return denoised if seen is None else given.where(seen, denoised)
 
 
 # --- frames that belong together -------------------------------------------------------------

@@ -12,7 +12,6 @@ import click
 from seqebm.cli.common import (
     COUNT,
     DATA_FILES,
-    MOTION_FILES,
     PATH,
     SEED,
     generator,
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from seqebm.data import Sequences
-    from seqebm.data.mocap import Motion
     from seqebm.data.noise import Noise
 
 
@@ -101,7 +99,7 @@ def data_mocap(
             raise ValueError(f"{files[0]}: MIT's walks stand alone, without other files or options")
         sequences = mocap.mit_walking(files[0])
     else:
-        motions = [motion for path in files for motion in _motions(path)]
+        motions = [motion for path in files for motion in mocap.read_motions(path)]
         splits = {**dict.fromkeys(valid, "valid"), **dict.fromkeys(test, "test")}
         sequences = mocap.prepared(motions, splits, rotations.replace("-", " "), frame_rate)
     save_sequences(out, sequences)
@@ -188,20 +186,6 @@ def data_hiddens(run: Path, source: Path, out: Path) -> None:
 def _write_first(out: Path, sequences: Sequences) -> None:
     """A data file of all sequences, or another file of the first."""
     write_sequences(out, sequences if out.suffix.lower() in DATA_FILES else sequences[:1])
-
-
-def _motions(path: Path) -> list[Motion]:
-    """Those of a file, or of all files in a folder."""
-    from seqebm.data import mocap
-
-    if path.suffix.lower() == ".mat":
-        return mocap.read_trials(path)
-    if not path.is_dir():
-        return [mocap.read_motion(path)]
-    found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in MOTION_FILES]
-    if not found:
-        raise ValueError(f"{path}: holds no {' or '.join(MOTION_FILES)}")
-    return [mocap.read_motion(one) for one in found]
 
 
 def _columns_of(joints: str, sequences: Sequences) -> Tensor:

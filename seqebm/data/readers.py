@@ -17,7 +17,7 @@ import torch
 
 from seqebm.data.sequences import Sequence, Sequences, read_sequences
 from seqebm.data.streams import FrameStream, Resolution, open_images, open_video
-from seqebm.files import blame, check_claim, existing_file
+from seqebm.files import blame, check_claim, existing_file, files_in
 
 _VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".gif")
 _RECORDINGS = (".amc", ".bvh", ".c3d")
@@ -57,7 +57,7 @@ def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) 
     """
     path = Path(path)
     if path.is_dir():
-        recordings = [one for one in sorted(path.iterdir()) if one.suffix.lower() in _RECORDINGS]
+        recordings = files_in(path, _RECORDINGS)
         if not recordings:
             return Sequences([read_images(path, resolution)])
         return Sequences(one for recording in recordings for one in _read_motion(recording))

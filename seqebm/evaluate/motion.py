@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from seqebm.data.mocap import AnyPreparation, Motion
-from seqebm.data.mocap.motion import Array
-
-UP = {"x": 0, "y": 1, "z": 2}
+if TYPE_CHECKING:  # brings scipy, which the rest of `seqebm.evaluate` has no need of at its import
+    from seqebm.data.mocap import AnyPreparation, Motion
 
 
 class MotionScore(NamedTuple):
@@ -84,7 +82,7 @@ def joint_distance(motion: Motion, other: Motion) -> float:
         ValueError: motions of another length or with other joints.
 
     Example:
-        >>> from seqebm.data.mocap import Joint, Skeleton
+        >>> from seqebm.data.mocap import Joint, Motion, Skeleton
         >>> arm = Skeleton([Joint("shoulder", -1, channels=("rz",)), Joint("hand", 0, (2, 0, 0))])
         >>> up, down = (Motion(arm, np.full((9, 1), angle), 30) for angle in (1.57, -1.57))
         >>> round(joint_distance(up, down), 2)  # mean of a shoulder that stays and a hand
@@ -112,7 +110,7 @@ def foot_skate(motion: Motion, feet: Collection[str], height: float) -> float:
             ground.
 
     Example:
-        >>> from seqebm.data.mocap import Joint, Skeleton
+        >>> from seqebm.data.mocap import Joint, Motion, Skeleton
         >>> sole = Skeleton([Joint("sole", -1, channels=("tx",))])
         >>> slide = Motion(sole, np.arange(10.0)[:, None], frame_rate=30)
         >>> foot_skate(slide, ["sole"], height=1)
@@ -125,15 +123,11 @@ def foot_skate(motion: Motion, feet: Collection[str], height: float) -> float:
     if len(motion) < 2:
         raise ValueError("motion: expected two frames or more")
     places = motion.positions()[:, [names.index(foot) for foot in feet]]
-    level = places[..., UP[motion.skeleton.up]]
+    up = "xyz".index(motion.skeleton.up)
+    level = places[..., up]
     low = level - level.min() < height
     stands = low[1:] & low[:-1]
     if not stands.any():
         raise ValueError("feet: never near the ground for two frames")
-    return float(_speeds(places, motion)[stands].mean())
-
-
-def _speeds(places: Array, motion: Motion) -> Array:
-    """Along the ground, [time - 1, joints]."""
-    along = np.delete(np.diff(places, axis=0), UP[motion.skeleton.up], axis=-1)
-    return np.linalg.norm(along, axis=-1) * motion.frame_rate
+    along_ground = np.delete(np.diff(places, axis=0), up, axis=-1)
+    return float(np.linalg.norm(along_ground, axis=-1)[stands].mean() * motion.frame_rate)

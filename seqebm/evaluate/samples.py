@@ -100,12 +100,8 @@ def energy_scores(
         single = energy_score(drawn.unsqueeze(-1), truth.unsqueeze(-1)).mean(-1)
         for number, horizon in enumerate(horizons):
             frame, value = Score.of(whole[:, number], 1), Score.of(single[:, number], 1)
-            result[horizon][name] = Score(
-                frame.per_frame,
-                frame.per_frame_se,
-                value.per_frame,
-                value.per_frame_se,
-                len(frames),
+            result[horizon][name] = frame._replace(
+                per_dim=value.per_frame, per_dim_se=value.per_frame_se
             )
     return result
 

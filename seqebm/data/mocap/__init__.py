@@ -8,6 +8,7 @@ from seqebm.data.mocap.files import (
     motions,
     prepared,
     read_motion,
+    read_motions,
     read_preparation,
     write_motion,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "read_c3d",
     "read_mat",
     "read_motion",
+    "read_motions",
     "read_preparation",
     "read_trials",
     "restore_columns",

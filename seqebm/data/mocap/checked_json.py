@@ -30,6 +30,14 @@ def read_object(text: str) -> dict[str, Any]:
     return typed(content, dict, "preparation")
 
 
+def read_format(text: str, wanted: str) -> dict[str, Any]:
+    """The JSON object in a text, of this format; a ValueError for anything else."""
+    content = read_object(text)
+    if content.get("format") != wanted:
+        raise ValueError(f"format: expected {wanted}, got {shown(content.get('format'))}")
+    return content
+
+
 def skeleton_to(skeleton: Skeleton) -> dict[str, Any]:
     """A skeleton as what JSON can hold."""
     return {

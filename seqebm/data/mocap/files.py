@@ -10,10 +10,12 @@ from typing import TypeAlias
 from seqebm.data.mocap.acclaim import read_amc, write_amc, write_asf
 from seqebm.data.mocap.bvh import read_bvh, write_bvh
 from seqebm.data.mocap.checked_json import field, read_object, shown
+from seqebm.data.mocap.matlab import read_trials
 from seqebm.data.mocap.mit import MITPreparation
 from seqebm.data.mocap.motion import Motion
 from seqebm.data.mocap.prepare import Preparation
 from seqebm.data.sequences import Sequences
+from seqebm.files import files_in
 
 MOTION_FILES = (".amc", ".bvh")
 AnyPreparation: TypeAlias = Preparation | MITPreparation
@@ -32,6 +34,24 @@ def read_motion(path: str | os.PathLike[str]) -> Motion:
         ValueError: walk.fbx: expected a file of type .amc, .bvh
     """
     return read_amc(path) if _suffix(path) == ".amc" else read_bvh(path)
+
+
+def read_motions(path: str | os.PathLike[str]) -> list[Motion]:
+    """Reads the motions of a file for `read_motion` or `read_trials`, or of a folder.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no skeleton.
+        ValueError: it is of another kind, damaged, or a folder without motions.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".mat":
+        return read_trials(path)
+    if not path.is_dir():
+        return [read_motion(path)]
+    found = files_in(path, MOTION_FILES)
+    if not found:
+        raise ValueError(f"{path}: holds no {' or '.join(MOTION_FILES)}")
+    return [read_motion(one) for one in found]
 
 
 def write_motion(path: str | os.PathLike[str], motion: Motion) -> None:

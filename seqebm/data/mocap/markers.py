@@ -15,8 +15,6 @@ from seqebm.data.mocap.motion import Array
 from seqebm.data.sequences import Sequence
 from seqebm.files import blame, existing_file
 
-_AXES = ("x", "y", "z")
-
 
 @dataclass(frozen=True, eq=False)
 class Markers:
@@ -75,7 +73,7 @@ class Markers:
         at the origin.
         """
         return Sequence(
-            torch.from_numpy(_filled(self.places).reshape(len(self.places), -1)),
+            torch.from_numpy(_filled(self.places, self.seen).reshape(len(self.places), -1)),
             name=self.name,
             frame_rate=self.frame_rate,
             unit=self.unit,
@@ -136,9 +134,8 @@ def _distinct(names: list[str]) -> list[str]:
     return found
 
 
-def _filled(places: Array) -> Array:
-    """Places with the last known one, or the first, or the origin, where they are NaN."""
-    seen = ~np.isnan(places[..., 0])
+def _filled(places: Array, seen: npt.NDArray[np.bool_]) -> Array:
+    """Places with the last known one, or the first, or the origin, where they were not seen."""
     times = np.arange(len(places))[:, None]
     last = np.maximum.accumulate(np.where(seen, times, -1), axis=0)
     first = np.where(seen.any(0), seen.argmax(0), 0)

@@ -12,11 +12,10 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from seqebm.data.mocap.checked_json import number, numbers, read_object, shown
+from seqebm.data.mocap.checked_json import number, numbers, read_format
 from seqebm.data.mocap.matlab import MIT_WIDTH, check_recordings, variables
 from seqebm.data.mocap.motion import ROTATIONS, TRANSLATIONS, Array, Joint, Motion, Skeleton
 from seqebm.data.mocap.prepare import at_rate, checked_frames, checked_start
@@ -150,6 +149,7 @@ class MITPreparation:
         ValueError: a field has another shape, is not finite, or `std` is not positive.
 
     Example:
+        >>> import torch
         >>> preparation = MITPreparation(np.zeros(49), np.ones(49), np.zeros(108))
         >>> preparation.names[-1], len(preparation.motion(torch.zeros(5, 49)))
         ('rhand.z', 5)
@@ -207,7 +207,7 @@ class MITPreparation:
         Raises:
             ValueError: it has other joints, another rate, or fewer than two frames.
         """
-        own = self.motion(torch.zeros(1, len(MIT_COLUMNS))).skeleton
+        own = mit_motion(self.constants[None], self.frame_rate).skeleton
         if (motion.skeleton.channels, motion.skeleton.up) != (own.channels, own.up):
             raise ValueError(f"motion {motion.name!r}: another skeleton than that of MIT's walks")
         motion = at_rate(motion, self.frame_rate)
@@ -237,9 +237,7 @@ class MITPreparation:
         Raises:
             ValueError: it is anything else; the message says what was expected where.
         """
-        content = read_object(text)
-        if content.get("format") != cls.FORMAT:
-            raise ValueError(f"format: expected {cls.FORMAT}, got {shown(content.get('format'))}")
+        content = read_format(text, cls.FORMAT)
         sizes = {"mean": len(MIT_COLUMNS), "std": len(MIT_COLUMNS), "constants": MIT_WIDTH}
         parts = {key: np.array(numbers(content.get(key), n, key)) for key, n in sizes.items()}
         return cls(**parts, frame_rate=number(content.get("frame_rate"), "frame_rate"))

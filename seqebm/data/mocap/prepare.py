@@ -17,7 +17,7 @@ from torch import Tensor
 from seqebm.data.mocap.checked_json import (
     field,
     number,
-    read_object,
+    read_format,
     shown,
     skeleton_from,
     skeleton_to,
@@ -332,9 +332,7 @@ class Preparation:
             >>> Preparation.from_json(Preparation.fit([jump]).to_json()).names
             ['root.height']
         """
-        content = read_object(text)
-        if content.get("format") != cls.FORMAT:
-            raise ValueError(f"format: expected {cls.FORMAT}, got {shown(content.get('format'))}")
+        content = read_format(text, cls.FORMAT)
         skeleton = skeleton_from(field(content, "skeleton", dict))
         table = [typed(row, list, "columns") for row in field(content, "columns", list)]
         if any(len(row) != 3 for row in table):
