@@ -58,6 +58,9 @@ def biases(model, frames, hiddens, t):
     """B_v and B_h at time t (0-based) given the frames and hidden states before it."""
     bv, bh = visible_taps(model, frames, t)
     kind = type(model).__name__
+    if kind == "RNNRBM":
+        bv = bv + array(model.state_to_visible) @ state(model, frames, t)
+        bh = bh + array(model.state_to_hidden) @ state(model, frames, t)
     if kind == "RTRBM":
         before = hiddens[t - 1] if t else array(model.initial_hidden)
         bh = bh + array(model.hidden_to_hidden) @ before
@@ -109,8 +112,8 @@ def frame_weights(model, bv, bh, states):
     return total
 
 
-def rnn_output(model, frames, t):
-    """The total input of the units of frame t, one step of torch's equations at a time."""
+def state(model, frames, t):
+    """The state of a recurrent network before frame t, one step of torch's equations at a time."""
     cell = model.cell
     weights = {name: array(p) for name, p in cell.named_parameters()}
     h = array(model.initial_hidden)[0]
@@ -128,7 +131,34 @@ def rnn_output(model, frames, t):
             h = (1 - z) * np.tanh(xn + sigmoid(xr + yr) * yn) + z * h
         else:
             h = np.tanh(x + y)
-    return array(model.readout.weight) @ h + array(model.readout.bias)
+    return h
+
+
+def rnn_log_densities(model, frames, t, states):
+    """log p(v_t = state | frames before t) of an RNN, with independent units or a NADE."""
+    x = array(model.readout.weight) @ state(model, frames, t) + array(model.readout.bias)
+    if not hasattr(model.output, "orders"):
+        return log_independent(model, x, states)
+    orders = model.output.orders
+    p = np.mean([nade_probabilities(model.output, x, order, states) for order in orders], axis=0)
+    return np.log(p)
+
+
+def nade_probabilities(nade, x, order, states):
+    """p(v = state) of a NADE that takes its units in this order."""
+    w, out = array(nade.weight), array(nade.output_weight)
+    known = np.zeros_like(w) if nade.known_weight is None else array(nade.known_weight)
+    b, c = x[: len(order)], x[len(order) :]
+    found = []
+    for v in states:
+        p = 1.0
+        for place, i in enumerate(order):
+            before = order[:place]
+            hidden = sigmoid(c + sum(w[:, j] * v[j] + known[:, j] for j in before))
+            on = sigmoid(b[i] + out[i] @ hidden)
+            p *= on if v[i] else 1 - on
+        found.append(p)
+    return np.array(found)
 
 
 def hidden_states(model):
@@ -215,7 +245,7 @@ def log_densities(model, frames, t, states):
     if type(model).__name__ == "Stack":
         return stacked_log_densities(list(model.layers), frames, t, states)
     if type(model).__name__ == "RNN":
-        return log_independent(model, rnn_output(model, frames, t), states)
+        return rnn_log_densities(model, frames, t, states)
     bv, bh = biases(model, frames, filtered(model, frames[:t]), t)
     everything, weight = support(model)
     z = frame_weights(model, bv, bh, everything).sum() * weight

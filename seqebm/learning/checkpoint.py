@@ -15,6 +15,7 @@ from torch import Tensor
 from seqebm.files import check_dataset, get_text, read_hdf5, set_text, write_hdf5
 from seqebm.models import RBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.rnn import rnn
+from seqebm.models.rnnrbm import rnnrbm
 
 FORMAT = "seqebm-model"
 RUN_FILE = "model.h5"  #: the checkpoint's name in the folder of a training run
@@ -186,6 +187,7 @@ _BUILDERS: dict[str, Callable[..., SequenceModel]] = {
     "Innovations": _innovations,
     "RBM": RBM,
     "RNN": rnn,
+    "RNNRBM": rnnrbm,
     "RTRBM": RTRBM,
     "Stack": _stack,
     "TRBM": TRBM,

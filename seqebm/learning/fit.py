@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from seqebm import gibbs
@@ -68,6 +69,51 @@ def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Data:
             return frames[chosen]
         longest = int(lengths[chosen].max())
         return frames[chosen, :longest], lengths[chosen]
+
+    return data
+
+
+def windows(sequences: Sequences, window: int, batch: int, seed: int) -> Data:
+    """Minibatches of pieces of sequences, as a function of the step: every frame once an epoch.
+
+    In each epoch each sequence is cut at other places. All its pieces have `window` frames but for
+    the first and the last, which may have fewer, so that a model also learns how sequences begin.
+
+    Args:
+        sequences: to cut into pieces.
+        window: frames of a piece.
+        batch: pieces in a minibatch, on average.
+        seed: decides places and order.
+
+    Raises:
+        ValueError: a window or batch below 1, or no sequences.
+
+    Example:
+        >>> data = windows(Sequences.from_frames(torch.rand(5, 70, 9)), window=20, batch=4, seed=1)
+        >>> frames, lengths = data(0)
+        >>> frames.shape[2], int(lengths.max()) <= 20
+        (9, True)
+    """
+    if window < 1 or batch < 1:
+        raise ValueError(f"window, batch: expected at least 1, got {window} and {batch}")
+    total = int(sequences.lengths.sum())
+    steps = max(1, round(total / (window * batch)))  # of an epoch
+
+    @lru_cache(maxsize=2)
+    def pieces(epoch: int) -> list[list[Tensor]]:
+        source = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
+        cut: list[Tensor] = []
+        for sequence in sequences:
+            first = int(source.integers(1, window + 1))
+            parts = [sequence.frames[:first], *sequence.frames[first:].split(window)]
+            cut += [part for part in parts if len(part)]
+        order = source.permutation(len(cut))
+        return [[cut[place] for place in places] for places in np.array_split(order, steps)]
+
+    def data(step: int) -> Batch:
+        epoch, place = divmod(step, steps)
+        chosen = pieces(epoch)[place]
+        return pad_sequence(chosen, batch_first=True), torch.tensor([len(one) for one in chosen])
 
     return data
 

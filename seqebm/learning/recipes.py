@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from seqebm.data import BallVideos, Sequences, bouncing_balls
-from seqebm.learning.fit import Data, minibatches
+from seqebm.learning.fit import Data, minibatches, windows
 from seqebm.learning.schedules import Schedule, constant, piecewise
-from seqebm.models import RBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
+from seqebm.models import RBM, RNNRBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
+from seqebm.models.recurrent import CELLS, make_cell
 from seqebm.models.rnn import rnn
 
 TEST_SEED = 20_000  # of generated test videos; those for training come from seed sequences
@@ -27,6 +28,8 @@ RANGES = {
     "lr_end": (0, math.inf),
     "momentum": (0, 1),
     "pretrain": (0, 10**12),
+    "pretrain_cell": (0, 10**12),
+    "window": (0, 10**9),
     "clip": (0, math.inf),
     "decay": (0, math.inf),
     "average": (0, 1),
@@ -36,8 +39,9 @@ RANGES = {
     "resolution": (1, 10**4),
     "length": (2, 10**6),
 }
-LAYERS = ("rbm", "trbm", "rtrbm", "rnn", "lstm", "gru")
-MODELS = (*LAYERS, "stack")
+OUTPUTS = ("rbm", "nade", "orderless-nade")  # of a recurrent network, beside independent units
+LAYERS = ("rbm", "trbm", "rtrbm", *CELLS)
+MODELS = (*LAYERS, *(f"{cell}-{output}" for cell in CELLS for output in OUTPUTS), "stack")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Recipe:
     Attributes:
         model: one of `MODELS`.
         hidden: number of hidden units.
+        state: number of units of the recurrent network that drives an RBM or NADE; None is as many
+            as there are hidden ones.
         order: taps of a TRBM or RTRBM; None is the model's own default.
         connections: taps that a TRBM has, of hh, vh, vv.
         rank: of the taps between visible units of a TRBM or RTRBM; None leaves it free.
@@ -70,6 +76,10 @@ class Recipe:
         start_at_mean: whether the visible bias begins at the mean frame of some training data
             (`SequenceModel.start_at`), and not near zero.
         pretrain: updates of static CD-5 that W is given beforehand (lr 0.01, momentum 0.9).
+        pretrain_cell: updates that the recurrent network is given beforehand as a predictor with
+            independent units (Adam with the recipe's lr).
+        window: training sequences are cut into pieces of at most this many frames, at other places
+            in every epoch; 0 leaves them whole.
         clip: largest norm of the gradient; 0 leaves it as it is.
         decay: of the weights from and to hidden units, by a step of the optimiser the share
             `decay` times the learning rate (AdamW; in sgd as a gradient).
@@ -84,6 +94,7 @@ class Recipe:
 
     model: str = "rtrbm"
     hidden: int = 200
+    state: int | None = None
     order: int | None = None
     connections: str = "hh,vh,vv"
     rank: int | None = None
@@ -103,6 +114,8 @@ class Recipe:
     bf16: bool = False
     start_at_mean: bool = True
     pretrain: int = 0
+    pretrain_cell: int = 0
+    window: int = 0
     clip: float = 0.0
     decay: float = 0.0
     average: float = 0.0
@@ -279,10 +292,24 @@ def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
     elif recipe.model == "rtrbm":
         model = RTRBM(n_visible, hidden, visible=visible, rank=recipe.rank, **order)
     else:
-        model = rnn(recipe.model, n_visible, hidden, visible=visible)
+        model = _build_recurrent(recipe, n_visible)
     if isinstance(model, EnergyModel):
         model.bf16 = recipe.bf16
     return _hold_at_zero(model, recipe.held_at_zero)
+
+
+def _build_recurrent(recipe: Recipe, n_visible: int) -> SequenceModel:
+    """The untrained recurrent network of a recipe, with what it drives."""
+    cell, _, output = recipe.model.partition("-")
+    if not output:
+        return rnn(cell, n_visible, recipe.hidden, conditional=recipe.visible)
+    state = recipe.hidden if recipe.state is None else recipe.state
+    if output == "rbm":
+        made = make_cell(cell, n_visible, state)
+        return RNNRBM(n_visible, recipe.hidden, made, recipe.visible)
+    if recipe.visible != "bernoulli":
+        raise ValueError(f"visible: expected bernoulli for a {recipe.model}, got {recipe.visible}")
+    return rnn(cell, n_visible, state, conditional=f"{output}:{recipe.hidden}")
 
 
 def _build_stack(recipe: Recipe, n_visible: int) -> Stack:
@@ -345,6 +372,8 @@ def make_data(recipe: Recipe, sequences: Sequences | None) -> Data:
     """Minibatches of the sequences, or of an endless list of bouncing-ball videos where None."""
     if sequences is None:
         return ball_videos(recipe, recipe.batch)
+    if recipe.window:
+        return windows(sequences, recipe.window, recipe.batch, recipe.seed)
     return minibatches(sequences, recipe.batch, recipe.seed)
 
 

@@ -18,10 +18,11 @@ from seqebm.learning.checkpoint import StrPath, save
 from seqebm.learning.fit import Batch, Corruption, Data, History, fit
 from seqebm.learning.recipes import Recipe, build_model, exchanged, gibbs_schedule, make_data
 from seqebm.learning.schedules import Schedule, linear
-from seqebm.models import RBM, SequenceModel, Stack
+from seqebm.models import RBM, RNN, RNNRBM, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
 
 MEAN_BATCHES = 16  # whose mean frame a model starts at
+DECAYING = ("weight", "hidden_to", "visible_to_hidden", "state_to", "output_weight", "known_weight")
 
 
 def train(
@@ -84,6 +85,8 @@ def train_layer(
         model.start_at(mean_frame(data).to(generator.device))
     if recipe.pretrain and not begun:
         pretrain_weight(model, data, recipe.pretrain, generator)
+    if recipe.pretrain_cell and not begun:
+        pretrain_cell(model, data, recipe.pretrain_cell, recipe.lr)
     return fit(
         model,
         data,
@@ -205,7 +208,9 @@ def decays(name: str) -> bool:
 
     Taps between visible units are not: shrinking them says that frames forget the one before.
     """
-    return name.rpartition(".")[2].startswith(("weight", "hidden_to", "visible_to_hidden"))
+    return name.rpartition(".")[2].startswith(
+        ("weight", "hidden_to", "visible_to_hidden", "state_to")
+    )
 
 
 def make_schedules(model: SequenceModel, recipe: Recipe) -> dict[str, Schedule]:
@@ -253,3 +258,44 @@ def pretrain_weight(
     static = [rbm.weight, rbm.visible_bias, rbm.hidden_bias]
     optimizer = torch.optim.SGD(static, lr=0.01, momentum=0.9)
     fit(rbm, data, steps=steps, optimizer=optimizer, generator=generator, progress=False)
+
+
+def pretrain_cell(model: SequenceModel, data: Data, steps: int, lr: float) -> None:
+    """Train the recurrent network of a model as a predictor (Boulanger-Lewandowski et al. 2012).
+
+    The units of a frame are taken to be independent of each other meanwhile. What the predictor has
+    learned to tell them becomes what drives the visible biases, so that an RNN-RBM with W = 0 is
+    that predictor.
+
+    Args:
+        model: an RNN-RBM, or an RNN with a NADE.
+        data: the training data.
+        steps: updates of Adam.
+        lr: learning rate, which falls to 0.
+
+    Raises:
+        ValueError: a model of another kind.
+    """
+    if not isinstance(model, RNN | RNNRBM):
+        raise ValueError(f"pretrain_cell: a {type(model).__name__} has no recurrent network")
+    size = model.visible.size
+    with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced
+        predictor = RNN(model.cell, model.visible)
+    predictor.to(model.initial_hidden.device)
+    predictor.initial_hidden, predictor.initial_cell = model.initial_hidden, model.initial_cell
+    readout = predictor.readout
+    with torch.no_grad():
+        torch.nn.init.zeros_(readout.weight)
+        readout.bias.copy_(model.output_bias)
+    fit(
+        predictor,
+        data,
+        steps=steps,
+        optimizer=torch.optim.Adam(predictor.parameters(), lr=lr),
+        schedules={"lr": linear(lr, 0.0, steps)},
+        progress=False,
+    )
+    with torch.no_grad():
+        model.output_bias.copy_(readout.bias)
+        weight = model.state_to_visible if isinstance(model, RNNRBM) else model.readout.weight
+        weight[:size].copy_(readout.weight)

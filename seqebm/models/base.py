@@ -103,7 +103,7 @@ class SequenceModel(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def output_bias(self) -> nn.Parameter:
+    def output_bias(self) -> Tensor:
         """The part of the visible units' total input that depends on nothing, [visible]."""
 
     # --- what people do with a model --------------------------------------------------------

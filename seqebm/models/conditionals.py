@@ -58,7 +58,7 @@ class Conditional(ABC):
         """What the model takes the frames to be, given the context and the frames themselves."""
 
 
-def _only(method: str, known: tuple[str, ...]) -> None:
+def check_method(method: str, known: tuple[str, ...]) -> None:
     """Raise ValueError where `method` is not among the known ones."""
     if method not in known:
         raise ValueError(f"method: expected one of {', '.join(known)}, got {method!r}")
@@ -80,11 +80,11 @@ class Factorial(Conditional):
         return -self.units.log_prob(frames, self.x)
 
     def log_prob(self, frames: Tensor, method: str) -> Tensor:
-        _only(method, ("auto", "exact"))
+        check_method(method, ("auto", "exact"))
         return self.units.log_prob(frames, self.x)
 
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
-        _only(method, ("auto", "exact"))
+        check_method(method, ("auto", "exact"))
         return self.units.mean(self.x)
 
     def sample(
@@ -146,11 +146,11 @@ class RBMConditional(Conditional):
                 "'exact' serves RBMs whose smaller layer has at most "
                 f"{likelihood.LARGEST_ENUMERATION} units"
             )
-        _only(method, ("auto", "exact"))
+        check_method(method, ("auto", "exact"))
         return likelihood.exact_log_prob(self.rbm, frames)
 
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
-        _only(method, ("auto", *self._means()))
+        check_method(method, ("auto", *self._means()))
         if method == "auto":
             small = likelihood.enumerated_units(self.rbm) <= EXACT_MEAN
             method = "exact" if small else "mean_field"
@@ -167,10 +167,10 @@ class RBMConditional(Conditional):
     def _gibbs_mean(self, generator: torch.Generator | None) -> Tensor:
         """The average of E[v|h] along a chain, after a burn-in of `sampling_steps` sweeps."""
         v, mean = self.sample(generator)
-        for _ in range(GIBBS_AVERAGE - 1):
+        for _ in range(AVERAGED - 1):
             v, last = gibbs.chain(self.rbm, v, 1, generator)
             mean += last
-        return mean / GIBBS_AVERAGE
+        return mean / AVERAGED
 
     def sample(
         self, generator: torch.Generator | None, known: Tensor | None = None
@@ -216,7 +216,7 @@ class Stacked(Conditional):
 
     def log_prob(self, frames: Tensor, method: str) -> Tensor:
         """By exact enumeration of h."""
-        _only(method, ("auto", "exact"))
+        check_method(method, ("auto", "exact"))
         q = self.upper.with_state_axis()
         below = self.with_state_axis()
         frames = frames.unsqueeze(-2)
@@ -227,7 +227,7 @@ class Stacked(Conditional):
         return torch.stack(blocks).logsumexp(0)
 
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
-        _only(method, ("auto", *self._means()))
+        check_method(method, ("auto", *self._means()))
         if method == "auto":
             small = len(self.lower.rbm.weight) <= EXACT_MEAN
             method = "exact" if small else "mean_field"
@@ -250,7 +250,7 @@ class Stacked(Conditional):
         return torch.stack(parts).sum(0).squeeze(-2)
 
     def _average_of_samples(self, generator: torch.Generator | None) -> Tensor:
-        means = [self.sample(generator)[1] for _ in range(GIBBS_AVERAGE)]
+        means = [self.sample(generator)[1] for _ in range(AVERAGED)]
         return torch.stack(means).mean(0)
 
     def _hidden_states(self) -> Iterator[Tensor]:
@@ -351,4 +351,4 @@ def sample_layers(
 
 EXACT_MEAN = 10  #: units of the smaller layer up to which a mean is found by enumeration
 MEAN_FIELD_STEPS = 20  #: mean-field iterations of a mean
-GIBBS_AVERAGE = 50  #: sweeps over which a Gibbs mean is averaged
+AVERAGED = 50  #: samples, or sweeps of a chain, over which a mean is averaged

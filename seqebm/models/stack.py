@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from seqebm.models.base import Context, SequenceModel, State
 from seqebm.models.conditionals import Conditional, RBMConditional, Stacked, sample_layers
 from seqebm.models.energy import EnergyModel
+from seqebm.models.recurrent import RecurrentModel
 from seqebm.units import Bernoulli
 
 
@@ -144,7 +145,7 @@ class Stack(SequenceModel):
         return drawn[0], contexts, states
 
     @property
-    def output_bias(self) -> nn.Parameter:
+    def output_bias(self) -> Tensor:
         """That of the bottom layer."""
         return self._models[0].output_bias
 
@@ -159,7 +160,7 @@ def _check_layers(layers: Sequence[SequenceModel]) -> None:
                 f"layers[{number}]: expected a sequence model, no stack, got {type(layer).__name__}"
             )
     for number, (lower, upper) in enumerate(pairwise(layers), start=1):
-        if not isinstance(lower, EnergyModel):
+        if not isinstance(lower, EnergyModel) or isinstance(lower, RecurrentModel):
             raise TypeError(
                 f"layers[{number - 1}]: expected a model with hidden units to be drawn from above "
                 f"(RBM, TRBM, RTRBM), got {type(lower).__name__}"

@@ -169,7 +169,7 @@ def test_units_must_fit_the_cell():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_rnns_by_name(cell):
-    model = rnn(cell, 3, 4, layers=2, visible="gaussian")
+    model = rnn(cell, 3, 4, layers=2, conditional="gaussian")
     assert type(model.cell) is CELLS[cell][0]
     assert (model.cell.input_size, model.cell.hidden_size, model.cell.num_layers) == (3, 4, 2)
     assert model.visible.spec == "gaussian"
