@@ -41,8 +41,13 @@ def repeated(times: int) -> Iterator[None]:
 
 def _sweeps(rbm: RBMEnergy, v: Tensor, steps: int) -> Sweeps:
     """Fast sweeps where so many units are to be drawn that compiling saves more than it takes."""
-    draws = len(v) * sum(rbm.weight.shape) * steps * _repeats.get()
-    return (fast_sweeps(rbm, v) if draws >= WORTH_COMPILING else None) or plain_sweeps
+    fast = fast_sweeps(rbm, v) if worth_compiling(rbm, len(v) * steps) else None
+    return fast or plain_sweeps
+
+
+def worth_compiling(rbm: RBMEnergy, sweeps: int) -> bool:
+    """Whether so many sweeps, done again as `repeated` says, are worth the time of a compiler."""
+    return sweeps * sum(rbm.weight.shape) * _repeats.get() >= WORTH_COMPILING
 
 
 def _rowwise(bias: Tensor, rows: int) -> Tensor:

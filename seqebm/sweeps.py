@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ COUNTERS = 2**31  #: that a sweep may use for the states of a layer
 Sweeps = Callable[
     [RBMEnergy, Tensor, int, "torch.Generator | None"], tuple[Tensor, Tensor]
 ]  #: machines, states to begin with, their number and a source of randomness: see `plain_sweeps`
+
+Run = Callable[..., Any]
 
 _failed: set[str] = set()  # kinds of sweep that could not be compiled on this machine
 
@@ -60,40 +63,47 @@ def fast_sweeps(rbm: RBMEnergy, v: Tensor) -> Sweeps | None:
         return None
     binary = type(rbm.visible) is Bernoulli and v.dtype == torch.float32
     fastest = [fused_sweeps, compiled_sweeps] if v.is_cuda and binary else [compiled_sweeps]
-    return next((sweeps for sweeps in fastest if sweeps.__name__ not in _failed), None)
+    return next((sweeps for sweeps in fastest if usable(sweeps)), None)
 
 
-def _or_plain(sweeps: Sweeps) -> Sweeps:
-    """The sweeps, or plain ones after a warning where they cannot be compiled."""
+def or_plain(plain: Run) -> Callable[[Run], Run]:
+    """Decorates what needs a compiler: after a warning, the plain way where nothing compiles."""
 
-    @functools.wraps(sweeps)
-    def run(
-        rbm: RBMEnergy, v: Tensor, steps: int, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        try:
-            return sweeps(rbm, v, steps, generator)
-        except (RuntimeError, OSError, ImportError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            warnings.warn(f"Gibbs chains are not compiled on this machine: {reason}", stacklevel=4)
-            _failed.add(sweeps.__name__)
-            return plain_sweeps(rbm, v, steps, generator)
+    def decorate(fast: Run) -> Run:
+        @functools.wraps(fast)
+        def run(*arguments: Any) -> Any:
+            try:
+                return fast(*arguments)
+            except (RuntimeError, OSError, ImportError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                message = f"Gibbs chains are not compiled on this machine: {reason}"
+                warnings.warn(message, stacklevel=4)
+                _failed.add(fast.__name__)
+                return plain(*arguments)
 
-    return run
+        return run
+
+    return decorate
 
 
-@_or_plain
+def usable(fast: Run) -> bool:
+    """Whether what needs a compiler has not failed on this machine."""
+    return fast.__name__ not in _failed
+
+
+@or_plain(plain_sweeps)
 def compiled_sweeps(
     rbm: RBMEnergy, v: Tensor, steps: int, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Like `plain_sweeps`, compiled for this machine; plain, with a warning, where that fails."""
-    run, state = _compiled(), (v, v)
+    run, state = compiled(hashed_sweeps), (v, v)
     machines = rbm.visible, rbm.weight, rbm.visible_bias, rbm.hidden_bias
     for keys in draw_keys(steps, v.device, generator).split(AT_ONCE):
         state = run(state[0], keys, *machines)
     return state
 
 
-@_or_plain
+@or_plain(plain_sweeps)
 def fused_sweeps(
     rbm: RBMEnergy, v: Tensor, steps: int, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
@@ -118,13 +128,12 @@ def fused_sweeps(
 
 
 @functools.cache
-def _compiled() -> Callable[..., tuple[Tensor, Tensor]]:
-    """`hashed_sweeps`, compiled at its first call with every kind of units, biases and dtype."""
+def compiled(function: Run) -> Run:
+    """The function, compiled at its first call with every kind of units, biases and dtype."""
     import torch._dynamo  # not before it is needed: a second of imports
 
-    compiled = torch.compile(hashed_sweeps, dynamic=True)
     limit = torch._dynamo.config.patch(recompile_limit=100)  # of these kinds
-    return limit(compiled)
+    return limit(torch.compile(function, dynamic=True))
 
 
 def hashed_sweeps(

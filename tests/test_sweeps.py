@@ -60,10 +60,10 @@ def test_compilation_changes_nothing(kind, dtype, steps):
 def broken(monkeypatch):
     """A machine on which nothing compiles."""
 
-    def fail():
+    def fail(function):
         raise RuntimeError("no compiler\nand a long story")
 
-    monkeypatch.setattr(sweeps, "_compiled", fail)
+    monkeypatch.setattr(sweeps, "compiled", fail)
     monkeypatch.setattr(sweeps, "_failed", set())
 
 

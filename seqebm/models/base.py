@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqebm import gibbs
+from seqebm import gibbs, likelihood
 from seqebm.checks import check_float, check_lengths
 from seqebm.models.conditionals import Conditional
 from seqebm.units import Units
@@ -156,24 +156,47 @@ class SequenceModel(nn.Module, ABC):
             contexts, frames = at(contexts, mask), frames[mask]
         return self.conditional(contexts).loss(frames, generator).mean()
 
+    def conditionals(
+        self, frames: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Conditional, Tensor, Tensor]:
+        """The distribution of every frame given those before it, without the padding.
+
+        Returns:
+            Distributions with rows [n], the n real frames of the batch [n, visible], and their
+            places [batch, time].
+
+        Raises:
+            ValueError: bad frames or lengths.
+        """
+        frames, mask = self._checked(frames, lengths)
+        contexts, _ = self.scan(self.initial_state(len(frames)), frames)
+        return self.conditional(at(at(contexts, BEFORE), mask)), frames[mask], mask
+
     def log_prob(
-        self, frames: Tensor, lengths: Tensor | None = None, method: str = "auto"
+        self,
+        frames: Tensor,
+        lengths: Tensor | None = None,
+        method: str = "auto",
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """log p(v_t | v_<t) in nats, [batch, time]. Differentiable.
+        """log p(v_t | v_<t) in nats, [batch, time].
 
         Args:
             frames: [batch, time, visible].
             lengths: [batch] or None.
-            method: "exact" or "auto". An RBM conditional is enumerated, which serves models whose
-                smaller layer has at most 20 units.
+            method: for an RBM conditional "exact" enumerates its smaller layer, of at most 24
+                units, and "ais" anneals (`likelihood.bracket`); "auto" enumerates up to 20 units.
+                Other models have exact values only. Exact values can be differentiated.
+            generator: source of randomness of "ais"; None is torch's default.
 
         Raises:
-            ValueError: bad frames or lengths, an unknown method, or a model too large.
+            ValueError: bad frames or lengths, an unknown method, or a model too large for it.
+
+        Warns:
+            UserWarning: annealed estimates that are not to be trusted.
         """
-        frames, mask = self._checked(frames, lengths)
-        contexts, _ = self.scan(self.initial_state(len(frames)), frames)
-        log_prob = self.conditional(at(contexts, BEFORE)).log_prob(frames, method)
-        return log_prob.masked_fill(~mask, 0.0)
+        conditional, real, mask = self.conditionals(frames, lengths)
+        return likelihood.spread(conditional.log_prob(real, method, generator), mask)
 
     @torch.no_grad()
     def filter(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:

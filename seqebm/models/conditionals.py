@@ -6,6 +6,7 @@ one from its context, then asks it for losses, log-probabilities, means, samples
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,8 +28,16 @@ class Conditional(ABC):
         """A number whose gradient is the learning signal of each frame, [*rows]."""
 
     @abstractmethod
-    def log_prob(self, frames: Tensor, method: str) -> Tensor:
+    def log_prob(
+        self, frames: Tensor, method: str, generator: torch.Generator | None = None
+    ) -> Tensor:
         """log p(frame) in nats, [*rows]."""
+
+    def bracket(
+        self, frames: Tensor, generator: torch.Generator | None, *annealing: int
+    ) -> likelihood.Bracket:
+        """log p(frame) with bounds, see `likelihood.bracket`."""
+        return likelihood.known(self.log_prob(frames, "exact"))
 
     @abstractmethod
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
@@ -58,6 +67,17 @@ class Conditional(ABC):
         """What the model takes the frames to be, given the context and the frames themselves."""
 
 
+def _warn_of_bad_estimates(found: likelihood.Bracket) -> None:
+    """Say so where an annealed estimate is not to be trusted."""
+    bad = int((~found.good).sum())
+    if bad:
+        warnings.warn(
+            f"log_prob: the annealed estimates of {bad} of {found.good.numel()} frames are not to "
+            "be trusted, too few of their runs count; seqebm.likelihood.bracket anneals longer",
+            stacklevel=5,
+        )
+
+
 def check_method(method: str, known: tuple[str, ...]) -> None:
     """Raise ValueError where `method` is not among the known ones."""
     if method not in known:
@@ -79,7 +99,9 @@ class Factorial(Conditional):
     def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
         return -self.units.log_prob(frames, self.x)
 
-    def log_prob(self, frames: Tensor, method: str) -> Tensor:
+    def log_prob(
+        self, frames: Tensor, method: str, generator: torch.Generator | None = None
+    ) -> Tensor:
         check_method(method, ("auto", "exact"))
         return self.units.log_prob(frames, self.x)
 
@@ -138,16 +160,25 @@ class RBMConditional(Conditional):
         end = gibbs.chain(self.rbm, frames, self.gibbs_steps, generator, self.bf16)
         return self.rbm.sampled_free_energy(*end)
 
-    def log_prob(self, frames: Tensor, method: str) -> Tensor:
-        """By exact enumeration of the smaller layer; there is no estimate for larger models yet."""
-        if method == "ais":
-            raise ValueError(
-                "method: the annealed estimate 'ais' is not available in this version; "
-                "'exact' serves RBMs whose smaller layer has at most "
-                f"{likelihood.LARGEST_ENUMERATION} units"
-            )
-        check_method(method, ("auto", "exact"))
-        return likelihood.exact_log_prob(self.rbm, frames)
+    def log_prob(
+        self, frames: Tensor, method: str, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """By exact enumeration of the smaller layer where it is small, else by annealing."""
+        check_method(method, ("auto", "exact", "ais"))
+        if method == "auto":
+            small = likelihood.enumerated_units(self.rbm) <= EXACT_LOG_PROB
+            method = "exact" if small else "ais"
+        if method == "exact":
+            return likelihood.exact_log_prob(self.rbm, frames)
+        with torch.no_grad():
+            found = self.bracket(frames, generator)
+        _warn_of_bad_estimates(found)
+        return found.estimate.to(frames.dtype)
+
+    def bracket(
+        self, frames: Tensor, generator: torch.Generator | None, *annealing: int
+    ) -> likelihood.Bracket:
+        return likelihood.rbm_bracket(self.rbm, frames, generator, *annealing)
 
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
         check_method(method, ("auto", *self._means()))
@@ -214,7 +245,9 @@ class Stacked(Conditional):
         hidden = self.lower.rbm.hidden_mean(frames).detach()
         return self.lower.loss(frames, generator) + self.upper.loss(hidden, generator)
 
-    def log_prob(self, frames: Tensor, method: str) -> Tensor:
+    def log_prob(
+        self, frames: Tensor, method: str, generator: torch.Generator | None = None
+    ) -> Tensor:
         """By exact enumeration of h."""
         check_method(method, ("auto", "exact"))
         q = self.upper.with_state_axis()
@@ -311,8 +344,17 @@ class Innovation(Conditional):
     def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
         return self.of.loss(self._standard(frames), generator) + self.scale.log().sum(-1)
 
-    def log_prob(self, frames: Tensor, method: str) -> Tensor:
-        return self.of.log_prob(self._standard(frames), method) - self.scale.log().sum(-1)
+    def log_prob(
+        self, frames: Tensor, method: str, generator: torch.Generator | None = None
+    ) -> Tensor:
+        log_p = self.of.log_prob(self._standard(frames), method, generator)
+        return log_p - self.scale.log().sum(-1)
+
+    def bracket(
+        self, frames: Tensor, generator: torch.Generator | None, *annealing: int
+    ) -> likelihood.Bracket:
+        found = self.of.bracket(self._standard(frames), generator, *annealing)
+        return found.moved(-self.scale.log().sum(-1))
 
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
         return self._frame(self.of.mean(method, generator))
@@ -349,6 +391,7 @@ def sample_layers(
     return [conditional.given(above[0][0]).sample(generator), *above]
 
 
+EXACT_LOG_PROB = 20  #: units of the smaller layer up to which log p is found by enumeration
 EXACT_MEAN = 10  #: units of the smaller layer up to which a mean is found by enumeration
 MEAN_FIELD_STEPS = 20  #: mean-field iterations of a mean
 AVERAGED = 50  #: samples, or sweeps of a chain, over which a mean is averaged

@@ -114,10 +114,14 @@ class RBM(EnergyModel):
         return self.free_energy(frames).mean() - self._static.sampled_free_energy(*ends).mean()
 
     def log_prob(
-        self, frames: Tensor, lengths: Tensor | None = None, method: str = "auto"
+        self,
+        frames: Tensor,
+        lengths: Tensor | None = None,
+        method: str = "auto",
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """As `SequenceModel.log_prob`; vectors [n, visible] give [n]."""
-        log_prob = super().log_prob(_as_sequences(frames), lengths, method)
+        log_prob = super().log_prob(_as_sequences(frames), lengths, method, generator)
         return log_prob[:, 0] if frames.ndim == 2 else log_prob
 
 

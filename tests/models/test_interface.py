@@ -591,17 +591,17 @@ def test_unknown_methods(any_model):
 @pytest.mark.parametrize(
     "model",
     [
-        seqebm.RBM(21, 21),
-        seqebm.TRBM(21, 21),
-        seqebm.RTRBM(21, 21),
-        seqebm.RTRBM(2, 21, visible="gaussian"),
+        seqebm.RBM(25, 25),
+        seqebm.TRBM(25, 25),
+        seqebm.RTRBM(25, 25),
+        seqebm.RTRBM(2, 25, visible="gaussian"),
     ],
 )
 def test_models_too_large_for_an_exact_likelihood(model):
     v = torch.zeros(1, 2, model.visible.size)
-    with pytest.raises(ValueError, match=r"at most 20 units in the smaller layer.* has 21 "):
+    with pytest.raises(ValueError, match=r"at most 24 units in the smaller layer.* has 25 "):
         model.log_prob(v, method="exact")
-    with pytest.raises(ValueError, match=r"at most 20 units in the smaller layer.* has 21 "):
+    with pytest.raises(ValueError, match=r"at most 24 units in the smaller layer.* has 25 "):
         model.predict(v, method="exact")
     assert bool(model.predict(v).isfinite().all())
 

@@ -1,4 +1,4 @@
-"""Log-likelihoods of RBMs: by exact enumeration of the smaller layer, and by mean field."""
+"""Log-likelihoods and samples of RBMs by enumeration of the smaller layer; mean field."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from seqebm import gibbs
 from seqebm.rbm import RBMEnergy
 
-LARGEST_ENUMERATION = 20  #: units of the smaller layer up to which a sum over its states is done
+LARGEST_ENUMERATION = 24  #: units of the smaller layer up to which a sum over its states is done
 _BLOCK = 2**22  # numbers in one block of the enumeration: 32 MB in float64
 
 
@@ -76,6 +76,12 @@ def _blocks(rbm: RBMEnergy) -> Iterator[tuple[Tensor, Tensor]]:
             yield states, others + rbm.visible_bias @ states.t()
 
 
+def _in_float64(rbm: RBMEnergy) -> RBMEnergy:
+    """The same machines, so that sums over millions of states are exact to the last digits."""
+    weight, b, c = rbm.weight.double(), rbm.visible_bias.double(), rbm.hidden_bias.double()
+    return RBMEnergy(rbm.visible, weight, b, c)
+
+
 def with_state_axis(rbm: RBMEnergy) -> RBMEnergy:
     """The same machines with rows [*rows, 1], ready to meet a list of states."""
     visible_bias, hidden_bias = rbm.visible_bias.unsqueeze(-2), rbm.hidden_bias.unsqueeze(-2)
@@ -97,7 +103,8 @@ def log_partition(rbm: RBMEnergy) -> Tensor:
         >>> log_partition(rbm).exp()
         tensor(8.)
     """
-    return torch.stack([weights.logsumexp(-1) for _, weights in _blocks(rbm)]).logsumexp(0)
+    blocks = [weights.logsumexp(-1) for _, weights in _blocks(_in_float64(rbm))]
+    return torch.stack(blocks).logsumexp(0).to(rbm.weight.dtype)
 
 
 def exact_log_prob(rbm: RBMEnergy, v: Tensor) -> Tensor:
@@ -106,7 +113,8 @@ def exact_log_prob(rbm: RBMEnergy, v: Tensor) -> Tensor:
     Raises:
         ValueError: the smaller layer has more than `LARGEST_ENUMERATION` units.
     """
-    return -rbm.free_energy(v) - log_partition(rbm)
+    precise = _in_float64(rbm)
+    return (-precise.free_energy(v.double()) - log_partition(precise)).to(v.dtype)
 
 
 @torch.no_grad()
@@ -116,16 +124,41 @@ def exact_mean(rbm: RBMEnergy) -> Tensor:
     Raises:
         ValueError: the smaller layer has more than `LARGEST_ENUMERATION` units.
     """
+    dtype, rbm = rbm.weight.dtype, _in_float64(rbm)
     log_z = log_partition(rbm).unsqueeze(-1)
-    total = torch.zeros_like(log_z)  # one but for rounding, which the division takes away
     mean = rbm.weight.new_zeros(*rbm.rows, rbm.weight.shape[1])
     for states, weights in _blocks(rbm):
         p = (weights - log_z).exp()
-        total += p.sum(-1, keepdim=True)
         hidden = states.shape[-1] == rbm.weight.shape[0]
         visible = with_state_axis(rbm).visible_mean(states) if hidden else states
         mean += (p.unsqueeze(-2) @ visible).squeeze(-2)
-    return mean / total
+    return mean.to(dtype)
+
+
+@torch.no_grad()
+def exact_samples(rbm: RBMEnergy, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Independent visible states of every row's RBM, [*rows, count, visible], by enumeration.
+
+    Raises:
+        ValueError: the smaller layer has more than `LARGEST_ENUMERATION` units.
+
+    Example:
+        >>> from seqebm.units import Bernoulli
+        >>> rbm = RBMEnergy(Bernoulli(2), torch.zeros(1, 2), torch.full((2,), 99.0), torch.zeros(1))
+        >>> exact_samples(rbm, 2)
+        tensor([[1., 1.],
+                [1., 1.]])
+    """
+    blocks = [*_blocks(rbm)]
+    states = torch.cat([block for block, _ in blocks])
+    log_p = torch.cat([weights for _, weights in blocks], dim=-1)
+    p = (log_p - log_p.logsumexp(-1, keepdim=True)).exp()
+    drawn = torch.multinomial(p.reshape(-1, len(states)), count, True, generator=generator)
+    chosen = states[drawn.view(*rbm.rows, count)]
+    if len(rbm.weight) != states.shape[-1]:
+        return chosen
+    mean = with_state_axis(rbm).visible_mean(chosen)
+    return rbm.visible.sample(mean, generator)
 
 
 @torch.no_grad()
