@@ -169,7 +169,7 @@ def parallel_tempering(
     swapped, tried = betas.new_zeros(len(betas) - 1), betas.new_zeros(len(betas) - 1)
     for number in range(sweeps):
         v = _sweep(v, _drive(v, machines), beta, _plain_draw(generator), machines)
-        low = torch.arange(number % 2, len(betas) - 1, 2, device=v.device)
+        low = torch.arange(len(betas) - 1, device=v.device)[number % 2 :: 2]
         accepted = _exchange(v, beta, low, generator, machines)
         swapped[low] += accepted.float().mean(dim=(1, 2))
         tried[low] += 1
