@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from seqebm.data.checked_json import field, read_object, shown
 from seqebm.data.mocap.acclaim import read_amc, write_amc, write_asf
 from seqebm.data.mocap.bvh import read_bvh, write_bvh
-from seqebm.data.mocap.checked_json import field, read_object, shown
 from seqebm.data.mocap.matlab import read_trials
 from seqebm.data.mocap.mit import MITPreparation
 from seqebm.data.mocap.motion import Motion
@@ -96,7 +96,7 @@ def read_preparation(text: str) -> AnyPreparation:
     if not text:
         raise ValueError("preparation: the frames are not prepared motions")
     kinds = {kind.FORMAT: kind for kind in (Preparation, MITPreparation)}
-    found = field(read_object(text), "format", str)
+    found = field(read_object(text, "preparation"), "format", str)
     if found not in kinds:
         raise ValueError(f"format: expected one of {', '.join(kinds)}, got {shown(found)}")
     return kinds[found].from_json(text)
