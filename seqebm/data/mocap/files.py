@@ -15,6 +15,7 @@ from seqebm.data.mocap.mit import MITPreparation
 from seqebm.data.mocap.motion import Motion
 from seqebm.data.mocap.prepare import Preparation
 from seqebm.data.sequences import Sequences
+from seqebm.data.splits import splits_by_name
 from seqebm.files import files_in
 
 MOTION_FILES = (".amc", ".bvh")
@@ -134,11 +135,7 @@ def prepared(
         (tensor([45, 45, 45]), <2 sequences>)
     """
     given = list(recordings)
-    named = {motion.name: "train" for motion in given}
-    unknown = sorted(set(splits or {}) - set(named))
-    if unknown:
-        raise ValueError(f"splits: there is no {unknown[0]!r}, there are {', '.join(named)}")
-    named |= splits or {}
+    named = splits_by_name((motion.name for motion in given), splits)
     training = [motion for motion in given if named[motion.name] == "train"]
     if frame_rate is None and given:
         frame_rate = min(motion.frame_rate for motion in given)
