@@ -80,7 +80,7 @@ def read_midi(path: str | os.PathLike[str], frames_per_beat: int = 2) -> Sequenc
     path = existing_file(path)
     file = _parsed(path)
     with blame(path):
-        length = max(_ticks(track) for track in file.tracks)
+        length = max((_ticks(track) for track in file.tracks), default=0)
         notes = [note for track in file.tracks for note in _notes(track)]
         roll = _roll(notes, length, file.ticks_per_beat, frames_per_beat)
         rate = frames_per_beat * 1e6 / _mean_tempo(file, length)
@@ -141,13 +141,24 @@ def _mido() -> Any:
 def _parsed(path: Path) -> MidiFile:
     """The file, whose numbers are not to be trusted yet; a ValueError if it is none."""
     mido = _mido()
-    with blame(path, EOFError, mido.KeySignatureError, struct.error):
+    with blame(path):
         if path.stat().st_size > LARGEST_FILE:
             raise ValueError(f"expected at most {LARGEST_FILE} bytes, got {path.stat().st_size}")
         content = path.read_bytes()
         if re.search(rb"[\x80-\xff]{%d}" % LONGEST_NUMBER, content):
             raise ValueError(f"a number of more than {LONGEST_NUMBER} bytes")
-        file = mido.MidiFile(file=io.BytesIO(content))
+        try:
+            file = mido.MidiFile(file=io.BytesIO(content))
+        except (
+            EOFError,
+            struct.error,
+            mido.KeySignatureError,
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise ValueError(f"damaged: {str(error) or 'it ends too early'}") from error
         if file.type not in (0, 1):
             raise ValueError(f"expected format 0 or 1, tracks that go together, got {file.type}")
         if file.ticks_per_beat <= 0:
