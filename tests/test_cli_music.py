@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import wave
 
 import numpy as np
@@ -234,6 +235,20 @@ def test_music_is_shown_as_a_roll(done, monkeypatch):
     pictures, rate = shown["c.gif"]
     assert len(pictures) == 24
     assert rate == pytest.approx(10 / 3)
+
+
+def test_long_music_is_a_film_or_a_still(done, refused):
+    music = Sequence(piece(1).frames.repeat(50, 1), frame_rate=40.0)
+    write_midi("long.mid", music)
+    assert "1200 frames is too long" in refused("render long.mid --out a.gif")
+    done("render long.mid --out a.mp4")
+    done("render long.mid --out a.png")
+    assert len(read_video("a.mp4").frames) == 750
+
+
+def test_what_is_not_installed_is_said_in_a_line(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mido", None)
+    assert "pip install seqebm[midi]" in refused("render piece-1.mid --out a.png")
 
 
 def test_music_can_be_heard(done):

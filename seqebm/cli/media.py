@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MOTION_FILES = (".amc", ".bvh")  # as in seqebm.data.mocap, which takes a while to import
 MIDI_FILES = (".mid", ".midi")
 SOUND_FILES = (".wav",)
+MOST_SHOWN = 1024  # frames of music in a video that is made in memory, which takes 2 GB
 
 
 def picture_shape(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -91,7 +92,12 @@ class Music(Videos):
 
         from seqebm import pianoroll
 
-        lowest = piano_roll(sequences).lowest
+        lowest, longest = piano_roll(sequences).lowest, int(sequences.lengths.max())
+        if longest > MOST_SHOWN:
+            raise ValueError(
+                f"music of {longest} frames is too long to be shown without sound, expected at "
+                f"most {MOST_SHOWN}: write an .mp4"
+            )
         pages = (
             pianoroll.playing(one.frames, frame_rate=1, lowest=lowest, video_rate=1)
             for one in sequences

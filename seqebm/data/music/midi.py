@@ -27,7 +27,7 @@ PERCUSSION = 9  # the channel whose numbers are drums, not pitches
 DEFAULT_TEMPO = 500_000  # microseconds of a beat, where a file says nothing
 SLOWEST_TEMPO = 2**24 - 1
 LATE = (9, 20)  # what sounds after 9/20 of a frame is what the frame says
-TICKS_PER_FRAME = 240  # of files that are written
+TICKS = 480  # of a beat at least, in files that are written
 VELOCITY = 80  # loudness of all notes that are written, of 127
 
 
@@ -117,15 +117,15 @@ def write_midi(
     tempo = round(music.frames_per_beat * 1e6 / sequence.frame_rate)
     if not 1 <= tempo <= SLOWEST_TEMPO:
         raise ValueError(f"frame_rate: {sequence.frame_rate:g} a second is no tempo of MIDI")
+    ticks = -(-TICKS // music.frames_per_beat)  # of a frame
     track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=tempo)])
     before = 0
     for frame, kind, pitch in _events(roll, music.lowest):
-        time = (frame - before) * TICKS_PER_FRAME
+        time = (frame - before) * ticks
         track.append(mido.Message(kind, note=pitch, velocity=VELOCITY, time=time))
         before = frame
-    track.append(mido.MetaMessage("end_of_track", time=(len(roll) - before) * TICKS_PER_FRAME))
-    ticks_per_beat = TICKS_PER_FRAME * music.frames_per_beat
-    file = mido.MidiFile(type=0, ticks_per_beat=ticks_per_beat, tracks=[track])
+    track.append(mido.MetaMessage("end_of_track", time=(len(roll) - before) * ticks))
+    file = mido.MidiFile(type=0, ticks_per_beat=ticks * music.frames_per_beat, tracks=[track])
     with atomic_path(path) as temporary:
         file.save(temporary)
 
@@ -203,9 +203,9 @@ def _roll(
         raise ValueError("there are no notes in it that a piano has")
     # how many notes of a pitch sound is the sum of those that began less those that ended
     changes = np.zeros((time + 1, NOTES), dtype=np.int32)
-    for moment, change in (("start", 1), ("end", -1)):
-        frames = [frame(getattr(note, moment)) for note in kept]
-        np.add.at(changes, (frames, [note.pitch - LOWEST for note in kept]), change)
+    keys = [note.pitch - LOWEST for note in kept]
+    np.add.at(changes, ([frame(note.start) for note in kept], keys), 1)
+    np.add.at(changes, ([frame(note.end) for note in kept], keys), -1)
     return changes.cumsum(axis=0)[:-1] > 0
 
 

@@ -1,6 +1,7 @@
 """MIDI files: good ones, hard ones and damaged ones."""
 
 import random
+import sys
 import time
 import tracemalloc
 
@@ -176,6 +177,14 @@ def test_what_is_no_file(tmp_path):
         read_midi(tmp_path)
 
 
+def test_mido_is_asked_for_where_it_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mido", None)
+    with pytest.raises(ImportError, match=r"pip install seqebm\[midi\]"):
+        read(tmp_path, midi(held(60, BEAT)))
+    with pytest.raises(ImportError, match=r"pip install seqebm\[midi\]"):
+        write_midi(tmp_path / "a.mid", roll_of([60]))
+
+
 @pytest.mark.parametrize("frames", [0, 961, -1])
 def test_frames_of_a_beat_are_checked(tmp_path, frames):
     with pytest.raises(ValueError, match="frames_per_beat: expected 1 to 960"):
@@ -244,12 +253,12 @@ def test_damaged_files_are_refused_or_make_a_roll(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("frames_per_beat", [1, 2, 3, 4, 24])
+@pytest.mark.parametrize("frames_per_beat", [1, 2, 3, 7, 24, 960])
 def test_what_is_written_is_read_again(tmp_path, seed, frames_per_beat):
     share = [0.001, 0.05, 0.3, 0.5, 0.9, 1.0][seed]
     frames = random_roll(seed, time=1 + 17 * seed, share=share)
     frames[0, 40] = 1  # not silent all the time
-    music = Sequence(frames, frame_rate=1.5 + seed)
+    music = Sequence(frames, frame_rate=(0.75 + seed) * frames_per_beat)
     write_midi(tmp_path / "a.mid", music, PianoRoll(frames_per_beat))
     again = read_midi(tmp_path / "a.mid", frames_per_beat)
     assert torch.equal(again.frames, frames)
