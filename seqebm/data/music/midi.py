@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 MIDI_FILES = (".mid", ".midi")
 LARGEST_FILE = 2**22  # bytes; the reader needs some hundred times as much memory
-LONGEST_NUMBER = 2**12  # bytes ≥ 128 in a row: the time to read a number grows as their square
+LONGEST_NUMBER = 2**11  # bytes ≥ 128 in a row: the time to read a number grows as their square
 PERCUSSION = 9  # the channel whose numbers are drums, not pitches
 DEFAULT_TEMPO = 500_000  # microseconds of a beat, where a file says nothing
 SLOWEST_TEMPO = 2**24 - 1
 LATE = (9, 20)  # what sounds after 9/20 of a frame is what the frame says
 TICKS = 480  # of a beat at least, in files that are written
+DAMAGE = (EOFError, struct.error, OSError, LookupError, TypeError, ValueError)  # what mido raises
 VELOCITY = 80  # loudness of all notes that are written, of 127
 
 
@@ -149,15 +150,7 @@ def _parsed(path: Path) -> MidiFile:
             raise ValueError(f"a number of more than {LONGEST_NUMBER} bytes")
         try:
             file = mido.MidiFile(file=io.BytesIO(content))
-        except (
-            EOFError,
-            struct.error,
-            mido.KeySignatureError,
-            OSError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except (mido.KeySignatureError, *DAMAGE) as error:
             raise ValueError(f"damaged: {str(error) or 'it ends too early'}") from error
         if file.type not in (0, 1):
             raise ValueError(f"expected format 0 or 1, tracks that go together, got {file.type}")
@@ -191,13 +184,12 @@ def _roll(
     def frame(tick: int) -> int:
         """The first frame that says what is at the tick or later."""
         late, whole = LATE
-        return -(
-            -(whole * tick * frames_per_beat - late * ticks_per_beat) // (whole * ticks_per_beat)
-        )
+        past = whole * tick * frames_per_beat - late * ticks_per_beat
+        return -(-past // (whole * ticks_per_beat))
 
     time = frame(length)
     if time > LONGEST_ROLL:
-        raise ValueError(f"expected at most {LONGEST_ROLL} frames, got {time}")
+        raise ValueError(f"expected at most {LONGEST_ROLL} frames")
     kept = [note for note in notes if 0 <= note.pitch - LOWEST < NOTES]
     if not kept or time < 1:
         raise ValueError("there are no notes in it that a piano has")
