@@ -248,7 +248,7 @@ def test_data_that_were_prepared_in_another_way_are_no_prompt(run, done, refused
 
 
 def test_one_motion_fits_in_a_file(run, refused):
-    assert "has room for one motion, got 2" in refused("sample run --count 2 --out new.bvh")
+    assert "has room for one sequence, got 2" in refused("sample run --count 2 --out new.bvh")
 
 
 def test_runs_on_videos_make_no_motions(done, refused):

@@ -1,20 +1,31 @@
 """The programs of the repository, which are the documentation that runs."""
 
+import gzip
 import importlib.util
 import os
 import re
+import struct
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
 
 import seqebm
 from seqebm import scenes
-from seqebm.data import Sequences, bouncing_balls, load_sequences, read_video, save_sequences
+from seqebm.data import (
+    Sequence,
+    Sequences,
+    bouncing_balls,
+    load_sequences,
+    read_video,
+    save_sequences,
+)
 from seqebm.data.mocap import (
     Joint,
     Motion,
@@ -24,6 +35,7 @@ from seqebm.data.mocap import (
     read_bvh,
     read_preparation,
 )
+from seqebm.data.music import PianoRoll, read_midi, write_midi
 from seqebm.learning import runs
 from seqebm.learning.recipes import Recipe
 
@@ -196,6 +208,107 @@ def test_a_walk_is_continued_beside_the_truth(tmp_path):
     np.testing.assert_allclose(written, whole.positions(), atol=1e-5)
 
 
+def write_music(folder):
+    """Rolls of each split, in the four files of the benchmark."""
+    rolls = (np.random.default_rng(1).random((9, 12, 88)) < 0.1).astype(np.uint8)
+    cells = {}
+    for name, part in (("train", rolls[:5]), ("valid", rolls[5:7]), ("test", rolls[7:])):
+        cells[f"{name}data"] = np.empty((1, len(part)), dtype=object)
+        for n, roll in enumerate(part):
+            cells[f"{name}data"][0, n] = roll
+    for name in ("JSB_Chorales", "MuseData", "Nottingham", "Piano_midi"):
+        savemat(folder / f"{name}.mat", cells)
+    return rolls
+
+
+def test_polyphonic_music_is_written_and_measured(tmp_path, monkeypatch, capsys):
+    rolls = write_music(tmp_path)
+    module = imported(ROOT / "datasets" / "polyphonic_music.py")
+    monkeypatch.setattr(sys, "argv", ["polyphonic_music.py", str(tmp_path), str(tmp_path / "a")])
+    module.main()
+    share = (rolls[:5].sum((0, 1)) + 0.5) / 61
+    chances = np.where(rolls[7:] == 1, share, 1 - share)
+    nats = np.log(chances).sum() / 24
+    assert capsys.readouterr().out.count(f"9 pieces, independent notes {nats:.3f} nats") == 4
+    for name, frames_per_beat in (("JSB_Chorales", 1), ("Nottingham", 2)):
+        made = load_sequences(tmp_path / "a" / f"{name}.h5")
+        assert PianoRoll.from_json(made.preparation) == PianoRoll(frames_per_beat)
+        assert np.array_equal(made.split("test")[1].frames, rolls[8])
+
+
+def test_the_yardsticks_of_polyphonic_music(real_data, tmp_path, monkeypatch, capsys):
+    arguments = ["polyphonic_music.py", str(real_data("music_polyphonic")), str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    imported(ROOT / "datasets" / "polyphonic_music.py").main()
+    said = re.findall(r"independent notes (\S+) nats", capsys.readouterr().out)
+    assert said == ["-11.060", "-11.510", "-10.252", "-11.046"]
+
+
+def write_digits(folder):
+    """Noise in the files of MNIST, as many images as the tests need."""
+    images = np.random.default_rng(1).integers(0, 256, (600, 28, 28), dtype=np.uint8)
+    for name, part in (("train", images[:400]), ("t10k", images[400:])):
+        content = struct.pack(">HBB3I", 0, 8, 3, *part.shape) + part.tobytes()
+        (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+    return images.reshape(-1, 784) / 255
+
+
+def test_digits_are_written_and_measured(tmp_path, monkeypatch, capsys):
+    levels = write_digits(tmp_path)
+    module = imported(ROOT / "datasets" / "mnist.py")
+    monkeypatch.setattr(module, "VALID", 100)
+    monkeypatch.setattr(sys, "argv", ["mnist.py", str(tmp_path), str(tmp_path / "a")])
+    module.main()
+    variance = levels[:300].var(axis=0, ddof=1).sum()
+    assert f"6 sequences, variance {variance:.3f}" in capsys.readouterr().out
+    made = load_sequences(tmp_path / "a" / "mnist.h5")
+    assert {(one.shape, one.unit, len(one.frames)) for one in made} == {
+        ((28, 28), "grey level", 100)
+    }
+    shuffled = torch.cat([one.frames for one in made.split("train")]).double().numpy()
+    assert not np.allclose(shuffled, levels[:300])
+    np.testing.assert_allclose(np.sort(shuffled, axis=0), np.sort(levels[:300], axis=0), atol=1e-7)
+    np.testing.assert_allclose(made.split("valid")[0].frames, levels[300:400], atol=1e-7)
+    np.testing.assert_allclose(made.split("test")[1].frames, levels[500:], atol=1e-7)
+
+
+def test_other_images_are_no_digits(tmp_path):
+    content = struct.pack(">HBB3I", 0, 8, 3, 2, 4, 4) + bytes(32)
+    (tmp_path / "small.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match=r"small\.gz: expected images of 28 × 28, got \[2, 4, 4\]"):
+        imported(ROOT / "datasets" / "mnist.py").images(tmp_path / "small.gz")
+
+
+def test_all_digits(real_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["mnist.py", str(real_data("images_mnist")), str(tmp_path)])
+    imported(ROOT / "datasets" / "mnist.py").main()
+    assert "700 sequences" in capsys.readouterr().out
+    made = load_sequences(tmp_path / "mnist.h5")
+    assert [len(made.split(split)) for split in ("train", "valid", "test")] == [500, 100, 100]
+    assert made[0].frames.max() == 1
+
+
+def test_music_is_continued_to_be_seen_and_heard(tmp_path):
+    generator = torch.Generator().manual_seed(1)
+    frames = (torch.rand(40, 88, generator=generator) < 0.1).float()
+    frames[0, 40] = 1
+    preparation = PianoRoll(4)
+    music = Sequences([Sequence(frames, frame_rate=8.0)], preparation.to_json())
+    write_midi(tmp_path / "song.mid", music[0], preparation)
+    recipe = Recipe(hidden=4, steps=2, batch=1, gibbs_steps="1")
+    model, _ = runs.start(tmp_path / "run", recipe, "song", music, progress=False)
+    arguments = (tmp_path / "run", tmp_path / "song.mid", tmp_path / "new.mp4")
+    assert run("continue_music.py", *arguments) == ""
+    rng = torch.Generator().manual_seed(1)
+    drawn = model.sample(30, prefix=frames[None, :10], generator=rng)[0]
+    written = read_midi(tmp_path / "new.mid", 4)
+    assert torch.equal(written.frames, torch.cat([frames[:10], drawn]))
+    assert written.frame_rate == 8
+    assert len(read_video(tmp_path / "new.mp4").frames) == 125
+    with wave.open(str(tmp_path / "new.wav")) as file:
+        assert file.getnframes() / file.getframerate() == pytest.approx(5.06, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "folder", "files", "said"),
     [
@@ -223,6 +336,7 @@ def test_motion_capture_is_prepared_and_measured(
 def test_there_is_a_test_for_every_program():
     assert {path.name for path in SAMPLING} == {
         "continue_motion.py",
+        "continue_music.py",
         "continue_video.py",
         "denoise.py",
         "predict.py",
@@ -230,8 +344,13 @@ def test_there_is_a_test_for_every_program():
         "stream.py",
         "weights.py",
     }
-    known = {"bouncing_balls.py", "cmu_mocap.py", "mit_walking.py"}
-    assert {path.name for path in DATASETS} == known
+    assert {path.name for path in DATASETS} == {
+        "bouncing_balls.py",
+        "cmu_mocap.py",
+        "mit_walking.py",
+        "mnist.py",
+        "polyphonic_music.py",
+    }
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""The Python of the README and of the page on motion runs as it stands; their commands exist."""
+"""The Python of the README and of the pages on data runs as it stands; their commands exist."""
 
 import re
 from pathlib import Path
@@ -8,13 +8,16 @@ import pytest
 import torch
 
 from seqebm.cli import cli
+from seqebm.data import Sequence
 from seqebm.data.mocap import Joint, Motion, Skeleton, read_motion, write_motion
+from seqebm.data.music import read_midi, write_midi
 
 README = Path(__file__).parents[1] / "README.md"
 MOTION = README.parent / "docs" / "motion.md"
+MUSIC = README.parent / "docs" / "music.md"
 COMMANDS = [
     line
-    for page in (README, MOTION)
+    for page in (README, MOTION, MUSIC)
     for line in re.findall(r"^    (seqebm .*)$", page.read_text(), re.MULTILINE)
 ]
 
@@ -40,6 +43,25 @@ def test_the_python_of_the_page_on_motion_runs(tmp_path, monkeypatch):
         exec(code, {})
     assert len(read_motion("new.bvh")) == 60
     assert (tmp_path / "new.mp4").exists()
+
+
+def test_the_python_of_the_page_on_music_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    generator = torch.Generator().manual_seed(1)
+    write_midi("song.mid", Sequence((torch.rand(40, 88, generator=generator) < 0.1).float()))
+    names: dict = {}
+    with torch.random.fork_rng(devices=[]):
+        for code in re.findall(r"```python\n(.*?)```", MUSIC.read_text(), re.DOTALL):
+            exec(code, names)
+    assert torch.equal(read_midi("new.mid").frames, names["drawn"])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "song.mid",
+        "new.mid",
+        "new.wav",
+        "new.png",
+        "new.mp4",
+    }
+    assert "intervals" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -30,7 +30,7 @@ def main() -> None:
         click.echo(error.format_message())
     except click.ClickException as error:
         _fail(error.format_message())
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         _fail(" ".join(str(error).split()))
     except (click.Abort, KeyboardInterrupt):
         print("seqebm: interrupted", file=sys.stderr)

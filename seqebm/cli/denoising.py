@@ -18,14 +18,19 @@ import click
 from seqebm.cli.common import (
     COUNT,
     DATA_FILES,
-    MOTION_FILES,
     PATH,
     generator,
-    picture_shape,
     sequences_for,
-    show,
-    write_pictures,
     write_sequences,
+)
+from seqebm.cli.media import (
+    MIDI_FILES,
+    MOTION_FILES,
+    SOUND_FILES,
+    Motions,
+    medium,
+    picture_shape,
+    write_pictures,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ MOTION_TEXT = "squared error {mse:.4g} per value, joints {distance:.4g} {unit} a
     "--out",
     required=True,
     type=PATH,
-    help=".mp4 (a video of any length), .h5 (all sequences), .bvh or .amc (the first motion), or "
+    help=".mp4 (a video of any length), .h5 (all sequences), .bvh or .amc (the only motion), or "
     ".gif or .png, which show the first sequence before and after and need the memory for all of "
     "it.",
 )
@@ -103,12 +108,12 @@ def denoise(
     inputs = {"noisy": source, "mask": mask, "clean": clean}
     given = {name: path for name, path in inputs.items() if path is not None}
     qualities = {} if clean is None else _qualities(opened)
-    moving = bool(opened.format.preparation)
-    if out.suffix.lower() == ".mp4" and not sweeps and not moving:
+    prepared = bool(opened.format.preparation)
+    if out.suffix.lower() == ".mp4" and not sweeps and not prepared:
         _check_targets(given.values(), out, beside)
         with _ended_in_order():
             frames = _denoise_video(opened, given, out, beside, qualities, keep)
-    elif beside is None or moving:
+    elif beside is None or prepared:
         frames = _denoise_sequences(opened, given, out, beside, qualities, sweeps, keep)
     else:
         raise ValueError(
@@ -120,7 +125,7 @@ def denoise(
         return
     click.echo(str(out))
     for name, score in scores.items():
-        numbers = MOTION_TEXT if moving else VIDEO_TEXT
+        numbers = MOTION_TEXT if "distance" in score else VIDEO_TEXT
         click.echo(f"{name + ':':9} {numbers.format(**score)}")
 
 
@@ -208,7 +213,7 @@ def _denoise_sequences(
     panels = {"noisy": read["noisy"], "denoised": new}
     if "clean" in read:
         panels["clean"] = read["clean"]
-    if many or out.suffix.lower() in (".mp4", *MOTION_FILES):
+    if many or out.suffix.lower() in (".mp4", *MOTION_FILES, *MIDI_FILES, *SOUND_FILES):
         write_sequences(out, new)
     else:
         _write_side_by_side(out, panels)
@@ -222,7 +227,8 @@ def _write_side_by_side(out: Path, panels: dict[str, Sequences]) -> None:
     from seqebm import video
 
     rate = panels["noisy"][0].frame_rate
-    shown = {name: show(sequences[:1]) for name, sequences in panels.items()}
+    shows = medium(panels["denoised"].preparation)
+    shown = {name: shows.show(sequences[:1]) for name, sequences in panels.items()}
     write_pictures(out, video.side_by_side(shown), rate)
 
 
@@ -290,10 +296,11 @@ def _check_targets(sources: Collection[Path], out: Path, beside: Path | None) ->
 
 
 def _qualities(run: Run) -> Qualities:
-    from seqebm.data.mocap import read_preparation
     from seqebm.evaluate import MotionQuality, Quality
 
-    if run.format.preparation:
+    if isinstance(medium(run.format.preparation), Motions):
+        from seqebm.data.mocap import read_preparation
+
         preparation = read_preparation(run.format.preparation)
         return {name: MotionQuality(preparation) for name in ("noisy", "denoised")}
     shape = picture_shape(run.format.shape)

@@ -18,6 +18,7 @@ from seqebm.cli.common import (
     sequences_for,
     write_sequences,
 )
+from seqebm.cli.media import Motions, medium
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,6 +110,47 @@ def data_mocap(
     )
 
 
+@data.command("music")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--frames-per-beat", type=COUNT, help="Of a quarter note of MIDI files (default: 2).")
+@click.option("--valid", multiple=True, help="Name of a MIDI file to validate on, as chpn-p6.")
+@click.option("--test", multiple=True, help="Name of a MIDI file to test on.")
+@click.option(
+    "--transpose",
+    help="LOW:HIGH, in semitones, as -5:6: training music in all keys that fit in the range.",
+)
+@click.option("--out", required=True, type=PATH, help="The .h5 file to write.")
+def data_music(
+    files: tuple[Path, ...],
+    frames_per_beat: int | None,
+    valid: tuple[str, ...],
+    test: tuple[str, ...],
+    transpose: str | None,
+    out: Path,
+) -> None:
+    """Music as piano rolls: MIDI files (.mid; or folders of them).
+
+    The benchmark of Boulanger-Lewandowski et al. (2012), one .mat or .json file, can be read as
+    well; it has its own splits.
+    """
+    from seqebm.data import music, save_sequences
+
+    moves = range(1) if transpose is None else _semitones(transpose)
+    if files[0].suffix.lower() in music.BENCHMARK_FILES:
+        if len(files) > 1 or valid or test or frames_per_beat:
+            raise ValueError(f"{files[0]}: stands alone, without other files or options")
+        sequences = music.read_benchmark(files[0])
+    else:
+        splits = {**dict.fromkeys(valid, "valid"), **dict.fromkeys(test, "test")}
+        sequences = music.with_splits(music.read_music(files, frames_per_beat or 2), splits)
+    sequences = music.transpositions(sequences, moves)
+    save_sequences(out, sequences)
+    click.echo(
+        f"{out}: {len(sequences)} pieces of music, {int(sequences.lengths.sum())} frames of "
+        f"{sequences.n_visible} notes"
+    )
+
+
 @data.command("noise")
 @click.argument("source", type=PATH)
 @click.option("--kind", help="salt-and-pepper, gaussian, white, balls, boxes or dropped.")
@@ -146,7 +188,7 @@ def data_noise(
     gaps = None if missing is None else _named("--missing", MASKS, missing)
     random, noisy, masks = generator(seed), [], []
     sequences = load_sequences(source, resolution)
-    if sequences.preparation and kind not in (None, "white"):
+    if isinstance(medium(sequences.preparation), Motions) and kind not in (None, "white"):
         raise ValueError(f"--kind: expected white, for motions are no grey levels, got {kind!r}")
     kept = None if joints is None else ~_columns_of(joints, sequences)
     for one in sequences:
@@ -186,6 +228,18 @@ def data_hiddens(run: Path, source: Path, out: Path) -> None:
 def _write_first(out: Path, sequences: Sequences) -> None:
     """A data file of all sequences, or another file of the first."""
     write_sequences(out, sequences if out.suffix.lower() in DATA_FILES else sequences[:1])
+
+
+def _semitones(text: str) -> range:
+    """What LOW:HIGH stands for, both included."""
+    low, colon, high = text.partition(":")
+    try:
+        found = range(int(low), int(high) + 1)
+    except ValueError:
+        found = range(0)
+    if not colon or not found or len(found) > 128:
+        raise ValueError(f"--transpose: expected LOW:HIGH in semitones, as -5:6, got {text!r}")
+    return found
 
 
 def _columns_of(joints: str, sequences: Sequences) -> Tensor:

@@ -9,15 +9,13 @@ import click
 
 from seqebm.cli.common import (
     COUNT,
-    MOTION_FILES,
     PATH,
     SEED,
     generator,
     sequences_for,
-    show,
-    write_pictures,
     write_sequences,
 )
+from seqebm.cli.media import MOTION_FILES, medium, write_pictures
 
 if TYPE_CHECKING:
     from seqebm.data.mocap import Motion
@@ -32,11 +30,17 @@ VIDEO_RATE = 30.0  #: frames a second of the video of a recording that has more
 @click.option("--prompt", type=PATH, help="File whose first sequence is continued.")
 @click.option("--prompt-frames", default=10, show_default=True, help="Frames of it that are given.")
 @click.option(
-    "--binary", is_flag=True, help="Draw pixels (real values with their noise), do not show means."
+    "--binary/--means",
+    default=None,
+    help="Draw pixels (real values with their noise), or show means (default: means; of music, "
+    "notes that are drawn).",
 )
 @click.option("--seed", default=1, show_default=True, type=SEED)
 @click.option(
-    "--out", required=True, type=PATH, help=".mp4, .gif, .png or .h5; of motions also .bvh, .amc."
+    "--out",
+    required=True,
+    type=PATH,
+    help=".mp4, .gif, .png or .h5; of motions also .bvh, .amc; of music also .mid, .wav.",
 )
 def sample(
     run: Path,
@@ -44,7 +48,7 @@ def sample(
     count: int,
     prompt: Path | None,
     prompt_frames: int,
-    binary: bool,
+    binary: bool | None,
     seed: int,
     out: Path,
 ) -> None:
@@ -55,23 +59,25 @@ def sample(
     from seqebm.learning.runs import open_run
 
     opened = open_run(run)
-    draw = opened.model.sample if binary else opened.model.sample_means
-    prefix = None
-    if prompt is not None:
-        given = sequences_for(opened, prompt)[0].frames
-        if not 1 <= prompt_frames <= len(given):
-            raise ValueError(
-                f"--prompt-frames: expected 1 to {len(given)}, as {prompt} has, got {prompt_frames}"
-            )
-        prefix = given[None, :prompt_frames]
-    drawn = draw(frames, count, prefix, generator(seed))
-    if prefix is not None:
-        drawn = torch.cat([prefix.expand(count, -1, -1), drawn], dim=1)
     form = opened.format
-    made = Sequences.from_frames(
-        drawn, shape=form.shape, frame_rate=form.frame_rate, unit=form.unit, name="sample"
+    drawn = medium(form.preparation).drawn if binary is None else binary
+    draw = opened.model.sample if drawn else opened.model.sample_means
+    prefix, given, frame_rate = None, 0, form.frame_rate
+    if prompt is not None:
+        first = sequences_for(opened, prompt)[0]
+        given, frame_rate = prompt_frames, first.frame_rate
+        if not 1 <= given <= len(first.frames):
+            raise ValueError(
+                f"--prompt-frames: expected 1 to {len(first.frames)}, as {prompt} has, got {given}"
+            )
+        prefix = first.frames[None, :given]
+    made = draw(frames, count, prefix, generator(seed))
+    if prefix is not None:
+        made = torch.cat([prefix.expand(count, -1, -1), made], dim=1)
+    new = Sequences.from_frames(
+        made, shape=form.shape, frame_rate=frame_rate, unit=form.unit, name="sample"
     )
-    write_sequences(out, Sequences(made, form.preparation))
+    write_sequences(out, Sequences(new, form.preparation), given)
     click.echo(str(out))
 
 
@@ -81,14 +87,18 @@ def sample(
     "--count", default=1, show_default=True, type=COUNT, help="Sequences to show, in a grid."
 )
 @click.option("--ghost", type=PATH, help="Of motions: another one, drawn faint behind the first.")
-@click.option("--out", required=True, type=PATH, help=".mp4, .gif or .png (a strip).")
+@click.option(
+    "--out", required=True, type=PATH, help=".mp4, .gif or .png (a strip); of music also .wav."
+)
 def render(source: Path, count: int, ghost: Path | None, out: Path) -> None:
-    """Show the sequences of a data file, or a motion, as a video."""
+    """Show the sequences of a data file, a motion or music as a video.
+
+    Music in an .mp4 can be heard as well, and as a .png it is all of a piano roll.
+    """
     from seqebm.data import load_sequences
 
     if ghost is None and source.suffix.lower() not in MOTION_FILES:
-        sequences = load_sequences(source)[:count]
-        write_pictures(out, show(sequences), sequences[0].frame_rate)
+        write_sequences(out, load_sequences(source)[:count])
     else:
         from seqebm import figures
 

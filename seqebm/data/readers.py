@@ -15,6 +15,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from seqebm.data.matlab import kind_of
+from seqebm.data.music import MIDI_FILES, ROLL_VARIABLES, read_benchmark, read_music
 from seqebm.data.sequences import Sequence, Sequences, read_sequences
 from seqebm.data.streams import FrameStream, Resolution, open_images, open_video
 from seqebm.files import blame, check_claim, existing_file, files_in
@@ -31,10 +33,14 @@ def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) 
     .npz .npy               arrays of numbers ``[time, visible]`` or ``[n, time, visible]``
     .mp4 .avi .mov .mkv     one sequence, see `read_video`
     .gif                    one sequence, see `read_video`
-    a folder                of images: one sequence, see `read_images`; of .amc, .bvh or .c3d: all
+    a folder                of images: one sequence, see `read_images`; of .amc, .bvh or .c3d: all;
+                            of .mid: all
     .amc .bvh               one recording of motion, see `seqebm.data.mocap.Motion`
-    .mat                    recordings of motion, see `seqebm.data.mocap.read_mat`
     .c3d                    places of markers, see `seqebm.data.mocap.read_c3d`
+    .mat                    recordings of motion, see `seqebm.data.mocap.read_mat`, or music, see
+                            `seqebm.data.music.read_benchmark`: the names of variables decide
+    .json                   music, see `seqebm.data.music.read_benchmark`
+    .mid .midi              music as a roll of eighths, see `seqebm.data.music.read_midi`
     ======================= ============================================================
 
     Args:
@@ -58,9 +64,11 @@ def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) 
     path = Path(path)
     if path.is_dir():
         recordings = files_in(path, _RECORDINGS)
-        if not recordings:
-            return Sequences([read_images(path, resolution)])
-        return Sequences(one for recording in recordings for one in _read_motion(recording))
+        if recordings:
+            return Sequences(one for recording in recordings for one in _read_motion(recording))
+        if files_in(path, MIDI_FILES):
+            return _read_music(path)
+        return Sequences([read_images(path, resolution)])
     readers = _readers(resolution)
     reader = readers.get(existing_file(path).suffix.lower())
     if reader is None:
@@ -213,15 +221,27 @@ def _readers(resolution: Resolution) -> dict[str, Callable[[Path], Sequences]]:
         **dict.fromkeys((".h5", ".hdf5"), read_sequences),
         **dict.fromkeys((".npz", ".npy"), read_arrays),
         **dict.fromkeys(_VIDEOS, video),
-        **dict.fromkeys((*_RECORDINGS, ".mat"), _read_motion),
+        **dict.fromkeys(_RECORDINGS, _read_motion),
+        **dict.fromkeys(MIDI_FILES, _read_music),
+        ".mat": _read_mat,
+        ".json": read_benchmark,
     }
+
+
+def _read_music(path: Path) -> Sequences:
+    return read_music([path])
+
+
+def _read_mat(path: Path) -> Sequences:
+    from seqebm.data import mocap
+
+    kind = kind_of(path, [ROLL_VARIABLES, *mocap.MOTION_VARIABLES])
+    return read_benchmark(path) if kind == ROLL_VARIABLES else mocap.read_mat(path)
 
 
 def _read_motion(path: Path) -> Sequences:
     from seqebm.data import mocap  # brings scipy, which most have no need of
 
-    if path.suffix.lower() == ".mat":
-        return mocap.read_mat(path)
     if path.suffix.lower() == ".c3d":
         return Sequences([mocap.read_c3d(path).sequence()])
     return Sequences([mocap.read_motion(path).sequence()])

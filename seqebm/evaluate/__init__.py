@@ -35,6 +35,13 @@ from seqebm.evaluate.motion import (
     foot_skate,
     joint_distance,
 )
+from seqebm.evaluate.music import (
+    RollStatistics,
+    format_statistics,
+    frame_accuracy,
+    roll_statistics,
+    total_variation,
+)
 from seqebm.evaluate.quality import Quality, QualityScore, VideoQuality, quality_table
 from seqebm.evaluate.ridge import PENALTIES, LinearFit
 from seqebm.evaluate.samples import GaussianAutoregression, energy_score, energy_scores
@@ -63,6 +70,7 @@ __all__ = [
     "Quality",
     "QualityScore",
     "RidgeAutoregression",
+    "RollStatistics",
     "Score",
     "TemporalMedian",
     "VideoQuality",
@@ -71,12 +79,16 @@ __all__ = [
     "energy_score",
     "energy_scores",
     "foot_skate",
+    "format_statistics",
     "format_table",
+    "frame_accuracy",
     "free_run_errors",
     "joint_distance",
     "next_frame_table",
     "prediction_errors",
     "quality_table",
+    "roll_statistics",
     "to_json",
+    "total_variation",
     "yardsticks",
 ]

@@ -13,7 +13,7 @@ from seqebm.data.mocap.files import (
     write_motion,
 )
 from seqebm.data.mocap.markers import Markers, read_c3d
-from seqebm.data.mocap.matlab import holds_trials, read_mat, read_trials
+from seqebm.data.mocap.matlab import MOTION_VARIABLES, holds_trials, read_mat, read_trials
 from seqebm.data.mocap.mit import (
     MIT_COLUMNS,
     MITPreparation,
@@ -28,6 +28,7 @@ from seqebm.data.mocap.taylor import body_centred, ground_path, standardised, wo
 __all__ = [
     "MIT_COLUMNS",
     "MOTION_FILES",
+    "MOTION_VARIABLES",
     "AnyPreparation",
     "Joint",
     "MITPreparation",

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from seqebm.data.checked_json import field, read_object, shown
 from seqebm.data.mocap.acclaim import read_amc, write_amc, write_asf
 from seqebm.data.mocap.bvh import read_bvh, write_bvh
-from seqebm.data.mocap.checked_json import field, read_object, shown
 from seqebm.data.mocap.matlab import read_trials
 from seqebm.data.mocap.mit import MITPreparation
 from seqebm.data.mocap.motion import Motion
 from seqebm.data.mocap.prepare import Preparation
 from seqebm.data.sequences import Sequences
+from seqebm.data.splits import splits_by_name
 from seqebm.files import files_in
 
 MOTION_FILES = (".amc", ".bvh")
@@ -96,7 +97,7 @@ def read_preparation(text: str) -> AnyPreparation:
     if not text:
         raise ValueError("preparation: the frames are not prepared motions")
     kinds = {kind.FORMAT: kind for kind in (Preparation, MITPreparation)}
-    found = field(read_object(text), "format", str)
+    found = field(read_object(text, "preparation"), "format", str)
     if found not in kinds:
         raise ValueError(f"format: expected one of {', '.join(kinds)}, got {shown(found)}")
     return kinds[found].from_json(text)
@@ -134,11 +135,7 @@ def prepared(
         (tensor([45, 45, 45]), <2 sequences>)
     """
     given = list(recordings)
-    named = {motion.name: "train" for motion in given}
-    unknown = sorted(set(splits or {}) - set(named))
-    if unknown:
-        raise ValueError(f"splits: there is no {unknown[0]!r}, there are {', '.join(named)}")
-    named |= splits or {}
+    named = splits_by_name((motion.name for motion in given), splits)
     training = [motion for motion in given if named[motion.name] == "train"]
     if frame_rate is None and given:
         frame_rate = min(motion.frame_rate for motion in given)

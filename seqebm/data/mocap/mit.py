@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +13,9 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from seqebm.data.mocap.checked_json import number, numbers, read_format
-from seqebm.data.mocap.matlab import MIT_WIDTH, check_recordings, variables
+from seqebm.data.checked_json import number, numbers, read_format
+from seqebm.data.matlab import variables
+from seqebm.data.mocap.matlab import MIT_WIDTH, MOTION_VARIABLES, check_recordings
 from seqebm.data.mocap.motion import ROTATIONS, TRANSLATIONS, Array, Joint, Motion, Skeleton
 from seqebm.data.mocap.prepare import at_rate, checked_frames, checked_start
 from seqebm.data.mocap.rotations import euler_angles
@@ -286,8 +285,8 @@ def mit_walking(path: str | os.PathLike[str], scaling: str = "train") -> Sequenc
     if scaling not in ("train", "all"):
         raise ValueError(f'scaling: expected "train" or "all", got {scaling!r}')
     path = existing_file(_mit_file(Path(path)))
-    with blame(path, zlib.error, struct.error):
-        blocks, constants = _mit_blocks(variables(path))
+    with blame(path):
+        blocks, constants = _mit_blocks(variables(path, MOTION_VARIABLES))
         known = blocks if scaling == "all" else blocks[:_TRAINING_BLOCKS]
         mean, std = z_scaling(np.concatenate(known))
         preparation = None if constants is None else MITPreparation(mean, std, constants)

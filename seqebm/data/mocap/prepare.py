@@ -14,17 +14,10 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from seqebm.data.mocap.checked_json import (
-    field,
-    number,
-    read_format,
-    shown,
-    skeleton_from,
-    skeleton_to,
-    typed,
-)
+from seqebm.data.checked_json import field, number, read_format, shown, typed
 from seqebm.data.mocap.motion import TRANSLATIONS, Array, Joint, Motion, Skeleton
 from seqebm.data.mocap.rotations import CODES, euler_angles, euler_rotation
+from seqebm.data.mocap.skeleton_json import skeleton_from, skeleton_to
 from seqebm.data.mocap.taylor import UNIT, standardised, z_scaling
 from seqebm.data.sequences import Sequence
 

@@ -1,0 +1,60 @@
+"""MNIST: handwritten digits, for models of single frames.
+
+    python datasets/mnist.py [FOLDER [OUT]]
+
+FOLDER holds train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz; by default images_mnist in
+$SEQEBM_DATA. mnist.h5 is written to OUT, by default the same folder.
+
+Data card
+    source      LeCun, Cortes and Burges, yann.lecun.com/exdb/mnist; handwriting of employees of the
+                US Census Bureau and of pupils
+    frames      [100, 784] float32: an image of 28 × 28 grey levels from 0 to 1 each, not binarised.
+                A sequence is a hundred images in no order: there is no time in them
+    splits      train: the first 50000 images of the training file, shuffled (seed 1), for one batch
+                to have all digits; valid: its last 10000; test: the 10000 of the other file; both
+                in the order of the files. Labels are left out
+    yardstick   variance of the training images, summed over pixels: squared error of a mean image
+    licence     not stated by the authors
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seqebm.data import Sequences, save_sequences
+from seqebm.data.idx import read_idx
+
+LENGTH, VALID = 100, 10_000
+
+
+def images(path: Path) -> Tensor:
+    """Grey levels from 0 to 1, [images, 784]."""
+    levels = torch.tensor(read_idx(path))
+    if levels.shape[1:] != (28, 28):
+        raise ValueError(f"{path}: expected images of 28 × 28, got {[*levels.shape]}")
+    return levels.flatten(1).float() / 255
+
+
+def main() -> None:
+    """Write the file and print the yardstick."""
+    given = [Path(argument) for argument in sys.argv[1:]]
+    folder = given[0] if given else Path(os.environ.get("SEQEBM_DATA", "data")) / "images_mnist"
+    out = given[1] if len(given) > 1 else folder
+    out.mkdir(parents=True, exist_ok=True)
+    known, test = (images(folder / f"{name}-images-idx3-ubyte.gz") for name in ("train", "t10k"))
+    train, valid = known[:-VALID], known[-VALID:]
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(1))
+    parts = {"train": train[order], "valid": valid, "test": test}
+    made = []
+    for split, frames in parts.items():
+        hundreds = frames.unflatten(0, (-1, LENGTH))
+        made += Sequences.from_frames(hundreds, unit="grey level", shape=(28, 28), split=split)
+    save_sequences(out / "mnist.h5", made)
+    print(f"{out / 'mnist.h5'}: {len(made)} sequences, variance {train.var(0).sum():.3f}")
+
+
+if __name__ == "__main__":
+    main()
