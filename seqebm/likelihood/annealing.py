@@ -211,7 +211,9 @@ def spaced(path: Path, count: int, generator: torch.Generator | None = None) -> 
     wanted = torch.linspace(0, 1, count).to(length)
     right = torch.searchsorted(length, wanted).clamp(1, PILOT_INTERVALS)
     share = (wanted - length[right - 1]) / (length[right] - length[right - 1])
-    return ((right - 1 + share) / PILOT_INTERVALS).clamp(0, 1).to(even)
+    betas = ((right - 1 + share) / PILOT_INTERVALS).to(even)
+    betas[0], betas[-1] = 0.0, 1.0  # without rounding
+    return betas
 
 
 def _spread(machines: int) -> Tensor:

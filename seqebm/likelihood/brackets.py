@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 RUNS, TEMPERATURES, SWEEPS = 100, 500, 50  #: of annealing, unless one says otherwise
 LEAST_EFFECTIVE = 0.1  #: share of the runs that must count for an estimate to be called good
 ERRORS = 3.0  #: standard errors by which the ends of a bracket are moved outwards
-_ROUNDING = 32  # units of least precision that a log-probability is uncertain by
 
 
 class Bracket(NamedTuple):
@@ -34,8 +33,9 @@ class Bracket(NamedTuple):
         estimate: by annealing from both ends (Bennett 1976).
         from_base: by annealing from independent units: at least log p in expectation. This is the
             number that is usually published as log p.
-        lower_error: standard error of `from_model`.
-        upper_error: standard error of `from_base`.
+        lower_error: standard error of `from_model`, and 1/runs for what no run has met: three
+            times that is the rule of three.
+        upper_error: likewise, of `from_base`.
         effective: share of the runs that count, the smaller one of both ends.
     """
 
@@ -136,13 +136,13 @@ def rbm_bracket(
     else:
         start = v.unsqueeze(-2).expand(*v.shape[:-1], runs, -1)
     log_z = annealed_log_partition(rbm, start, temperatures, sweeps, generator)
-    rounding = _ROUNDING * torch.finfo(v.dtype).eps / ERRORS * (free.abs() + log_z.estimate.abs())
+    unseen = torch.full_like(log_z.estimate, 1 / runs)
     return Bracket(
         -free - log_z.upper,
         -free - log_z.estimate,
         -free - log_z.lower,
-        log_z.upper_error + rounding,
-        log_z.lower_error + rounding,
+        torch.hypot(log_z.upper_error, unseen).expand_as(free),
+        torch.hypot(log_z.lower_error, unseen).expand_as(free),
         log_z.effective.expand_as(free),
     )
 

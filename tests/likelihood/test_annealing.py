@@ -12,7 +12,7 @@ from seqebm.likelihood import (
     spaced,
 )
 from seqebm.rbm import RBMEnergy
-from seqebm.tempering import mean_field_paths
+from seqebm.tempering import anneal, mean_field_paths
 from seqebm.units import Bernoulli, Gaussian
 
 
@@ -68,7 +68,7 @@ def test_estimates_come_close_to_the_exact_value(scale):
     rbm = machines(scale)
     found = annealed(rbm, temperatures=300)
     error = (found.estimate - log_partition(rbm)).abs()
-    assert error.median() < 0.003 * scale
+    assert error.median() < 0.005 * scale
     assert found.estimate.dtype == torch.float64
 
 
@@ -165,12 +165,11 @@ def test_a_schedule_has_as_much_change_between_any_two_neighbours():
     path = mean_field_paths(rbm, [0.0])[0]
     betas = spaced(path, 41, generator())
     assert (float(betas[0]), float(betas[-1])) == (0.0, 1.0)
+    assert spaced(path, 2, generator()).tolist() == [0.0, 1.0]
     steps = betas.diff()
     assert bool((steps > 0).all())
     assert steps.max() > 1.5 * steps.min()
     even = torch.linspace(0, 1, 41).double()
-    from seqebm.tempering import anneal
-
     spread = {}
     for name, schedule in (("spaced", betas), ("even", even)):
         v = path.base_samples(2000, generator())
