@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from seqebm.data import Sequences
     from seqebm.learning.recipes import Recipe
     from seqebm.learning.runs import Run
+    from seqebm.likelihood import Bracket
     from seqebm.models import SequenceModel
+
+ACCURACY_SAMPLES = 10  #: of every frame, over which the accuracy of music is averaged
 
 
 @click.command()
@@ -81,7 +84,20 @@ def train(
     type=click.IntRange(min=2),
     help="Score that many free runs as a forecast of the whole distribution, too.",
 )
-@click.option("--likelihood", is_flag=True, help="Also nats per frame (small models only).")
+@click.option(
+    "--likelihood", is_flag=True, help="Also nats per frame between bounds; accuracy of music."
+)
+@click.option("--against", type=PATH, help="With --likelihood: another run, compared by frames.")
+@click.option(
+    "--runs", default=100, show_default=True, type=click.IntRange(min=2), help="Of annealing."
+)
+@click.option(
+    "--temperatures",
+    default=500,
+    show_default=True,
+    type=click.IntRange(min=2),
+    help="Steps of an annealing run.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def evaluate(
     run: Path,
@@ -90,14 +106,21 @@ def evaluate(
     prompt: int,
     samples: int | None,
     likelihood: bool,
+    against: Path | None,
+    runs: int,
+    temperatures: int,
     as_json: bool,
 ) -> None:
     """Measure the run's model on held-out sequences, beside simple yardsticks."""
     from seqebm import evaluate as measure
     from seqebm.learning.runs import open_run
 
+    if against is not None and not likelihood:
+        raise ValueError("--against: goes with --likelihood")
     opened = open_run(run)
-    frames, lengths = _test_data(opened, source).padded()
+    other = None if against is None else open_run(against)
+    test = _test_data(opened, source)
+    frames, lengths = test.padded()
     if prompt >= int(lengths.max()):
         raise ValueError(f"--prompt: expected less than {int(lengths.max())} frames, got {prompt}")
     name = type(opened.model).__name__
@@ -136,8 +159,7 @@ def evaluate(
         )
         report["energy"] = {str(h): measure.to_json(score) for h, score in energy.items()}
     if likelihood:
-        log_prob = opened.model.log_prob(frames, lengths).detach()
-        report["nats_per_frame"] = float(log_prob.sum() / lengths.sum())
+        report |= _likelihood(opened, other, test, runs, temperatures)
     if as_json:
         click.echo(json.dumps(report))
         return
@@ -149,7 +171,65 @@ def evaluate(
         click.echo(f"\nEnergy score of {samples} samples from {prompt} frames, horizon {horizon}")
         click.echo(measure.format_table(score))
     if likelihood:
-        click.echo(f"\nlog-likelihood: {report['nats_per_frame']:.4f} nats per frame")
+        click.echo("\n" + _in_words(report))
+
+
+def _likelihood(
+    run: Run, other: Run | None, test: Sequences, runs: int, temperatures: int
+) -> dict[str, Any]:
+    """Nats per frame of a run, its difference to another run's, and the accuracy of music."""
+    from seqebm import evaluate as measure
+    from seqebm.data.music import PianoRoll
+    from seqebm.data.preparations import read_preparation
+
+    frames, lengths = test.padded()
+
+    def annealed(model: SequenceModel) -> Bracket:
+        options = {"runs": runs, "temperatures": temperatures}
+        return measure.brackets(model, frames, lengths, generator(1), None, **options)
+
+    found = annealed(run.model)
+    nats = measure.nats_per_frame(found, lengths)
+    details: dict[str, Any] = {**nats._asdict(), "good": nats.good}
+    if not nats.good:  # bounds remain; a number in between would flatter
+        details["estimate"] = None
+    if math.isnan(nats.error):
+        details["error"] = None
+    report: dict[str, Any] = {"nats_per_frame": details}
+    if other is not None:
+        gain = measure.difference(found, annealed(other.model), lengths)
+        report["gain"] = {"mean": gain.mean, "error": details["error"] and gain.error}
+    if isinstance(read_preparation(run.format.preparation), PianoRoll):
+        source = generator(1)
+        samples = (
+            measure.next_frames(run.model, frames, lengths, source) for _ in range(ACCURACY_SAMPLES)
+        )
+        report["accuracy"] = measure.frame_accuracy(samples, frames, lengths)
+    return report
+
+
+def _in_words(report: dict[str, Any]) -> str:
+    """What `_likelihood` found, for people."""
+    nats = report["nats_per_frame"]
+    bounds = f"between {nats['lower']:.4f} and {nats['upper']:.4f}"
+    if nats["good"]:
+        lines = [f"log-likelihood: {nats['estimate']:.4f} nats per frame, {bounds}"]
+        if nats["error"] is not None:
+            lines[0] += f"; ± {nats['error']:.2g} over {nats['sequences']} sequences"
+    else:
+        lines = [
+            f"log-likelihood: annealed too little to say, {bounds} nats per frame at best: for "
+            f"{nats['untrusted']} of {nats['frames']} frames too few runs count; try more "
+            "--temperatures"
+        ]
+    if "gain" in report:
+        gain = report["gain"]
+        lines.append(
+            f"more than the other run, by frames: {gain['mean']:.4f} ± {gain['error']:.2g}"
+        )
+    if "accuracy" in report:
+        lines.append(f"accuracy of sampled notes: {100 * report['accuracy']:.1f}%")
+    return "\n".join(lines)
 
 
 # --- what the two share ----------------------------------------------------------------------

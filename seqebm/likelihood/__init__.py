@@ -1,7 +1,7 @@
 """Log-likelihoods of RBMs: by enumeration, by mean field, and between bounds by annealing."""
 
 from seqebm.likelihood.annealing import Annealed, annealed_log_partition, bennett, spaced
-from seqebm.likelihood.brackets import Bracket, bracket, known, rbm_bracket, spread
+from seqebm.likelihood.brackets import ERRORS, Bracket, bracket, known, rbm_bracket, spread
 from seqebm.likelihood.exact import (
     LARGEST_ENUMERATION,
     binary_states,
@@ -16,6 +16,7 @@ from seqebm.likelihood.exact import (
 )
 
 __all__ = [
+    "ERRORS",
     "LARGEST_ENUMERATION",
     "Annealed",
     "Bracket",
