@@ -14,6 +14,7 @@ from seqebm.checks import usable_device
 from seqebm.data import Sequences
 from seqebm.data.noise import salt_and_pepper, white
 from seqebm.learning import parallel
+from seqebm.learning.centring import centre
 from seqebm.learning.checkpoint import StrPath, save
 from seqebm.learning.fit import Batch, Corruption, Data, History, fit
 from seqebm.learning.recipes import Recipe, build_model, exchanged, gibbs_schedule, make_data
@@ -87,11 +88,16 @@ def train_layer(
         pretrain_weight(model, data, recipe.pretrain, generator)
     if recipe.pretrain_cell and not begun:
         pretrain_cell(model, data, recipe.pretrain_cell, recipe.lr)
+    optimizer = make_optimizer(model, recipe)
+    if recipe.centred:
+        if not isinstance(model, EnergyModel):
+            raise ValueError(f"centred: a {type(model).__name__} has no RBM to centre")
+        centre(optimizer, model, mean_frame(data).to(generator.device))
     return fit(
         model,
         data,
         steps=recipe.steps,
-        optimizer=make_optimizer(model, recipe),
+        optimizer=optimizer,
         schedules=make_schedules(model, recipe),
         clip=recipe.clip or None,
         average=recipe.average or None,

@@ -193,8 +193,8 @@ def test_bad_input_is_refused():
         bracket(model, torch.zeros(2, 3, 4).double())
     with pytest.raises(ValueError, match="at least 2, got 1 and 100"):
         bracket(model, data(model), temperatures=1)
+    large = seqebm.RBM(25, 25)
     with pytest.raises(ValueError, match="sweeps: expected at least 1, got 0"):
-        large = seqebm.RBM(25, 25)
         bracket(large, torch.zeros(1, 2, 25), sweeps=0)
 
 
