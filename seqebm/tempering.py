@@ -227,14 +227,25 @@ def _along(
     v: Tensor, betas: Tensor, draws: Iterable[Draw], machines: Machines
 ) -> tuple[Tensor, Tensor]:
     """See `anneal`."""
-    gain = torch.zeros_like(v[..., 0])
+    visible, weight, *_ = machines
+    hidden, gain = Bernoulli(len(weight)), torch.zeros_like(v[..., 0])
     steps = betas.unbind()
+    b, c = _biases(steps[0], machines)
     for now, then, draw in zip(steps, steps[1:], draws, strict=False):
-        drive = _drive(v, machines)
-        before = _log_weight(v, drive, now, machines)
-        gain = gain + (_log_weight(v, drive, then, machines) - before)
-        v = _sweep(v, drive, then, draw, machines)
+        drive, (b_then, c_then) = _drive(v, machines), _biases(then, machines)
+        x = c_then + then * drive
+        gain = gain + softplus_change(c + now * drive, x).sum(-1)
+        gain = gain + (visible.energy(v, b) - visible.energy(v, b_then))
+        h = draw(hidden, hidden.mean(x), 0)
+        v = draw(visible, visible.mean(b_then + then * (h @ weight)), 1)
+        b, c = b_then, c_then
     return v, gain
+
+
+def softplus_change(x: Tensor, y: Tensor) -> Tensor:
+    """log(1 + exp(y)) − log(1 + exp(x)) with one logarithm, for any numbers."""
+    ratio = (1 + (-y.abs()).exp()) / (1 + (-x.abs()).exp())
+    return y.relu() - x.relu() + ratio.log()
 
 
 def _plain_draw(generator: torch.Generator | None) -> Draw:
