@@ -8,8 +8,11 @@ $SEQEBM_DATA. mnist.h5 is written to OUT, by default the same folder.
 Data card
     source      LeCun, Cortes and Burges, yann.lecun.com/exdb/mnist; handwriting of employees of the
                 US Census Bureau and of pupils
-    frames      [100, 784] float32: an image of 28 × 28 grey levels from 0 to 1 each, not binarised.
-                A sequence is a hundred images in no order: there is no time in them
+    frames      [100, 784] float32: an image of 28 × 28 pixels each. Those to train on are grey
+                levels from 0 to 1, to be drawn as zeros and ones at every step (recipe key
+                binarise); those to validate and test on were drawn once (seed 2), each pixel with
+                its grey level as the probability, as likelihoods of binary units need them. A
+                sequence is a hundred images in no order: there is no time in them
     splits      train: the first 50000 images of the training file, shuffled (seed 1), for one batch
                 to have all digits; valid: its last 10000; test: the 10000 of the other file; both
                 in the order of the files. Labels are left out
@@ -46,6 +49,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     known, test = (images(folder / f"{name}-images-idx3-ubyte.gz") for name in ("train", "t10k"))
     train, valid = known[:-VALID], known[-VALID:]
+    source = torch.Generator().manual_seed(2)
+    valid, test = (part.bernoulli(generator=source) for part in (valid, test))
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(1))
     parts = {"train": train[order], "valid": valid, "test": test}
     made = []

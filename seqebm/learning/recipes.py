@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seqebm.data import BallVideos, Sequences, bouncing_balls
-from seqebm.learning.fit import Data, minibatches, windows
+from seqebm.learning.fit import Batch, Data, minibatches, windows
 from seqebm.learning.schedules import Schedule, constant, piecewise
 from seqebm.models import RBM, RNNRBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
@@ -33,6 +34,7 @@ RANGES = {
     "clip": (0, math.inf),
     "decay": (0, math.inf),
     "average": (0, 1),
+    "chains": (0, 10**6),
     "noise": (0, 1),
     "innovations": (0, 10**3),
     "balls": (1, 10**3),
@@ -85,6 +87,9 @@ class Recipe:
         decay: of the weights from and to hidden units, by a step of the optimiser the share
             `decay` times the learning rate (AdamW; in sgd as a gradient).
         average: decay of the moving average of the parameters; 0 keeps none.
+        binarise: whether grey levels of the data are drawn as zeros and ones, anew at every step.
+        chains: number of persistent chains of an RBM, which go on from step to step
+            (`RBM.start_chains`); 0: chains begin at the data.
         noise: in what the memory sees in training: the share of the pixels that are salt and
             pepper, or the standard deviation where units are Gaussian. The model is better at
             denoising for it, and at going on from its own frames.
@@ -121,6 +126,8 @@ class Recipe:
     clip: float = 0.0
     decay: float = 0.0
     average: float = 0.0
+    binarise: bool = False
+    chains: int = 0
     noise: float = 0.0
     balls: int = 3
     resolution: int = 30
@@ -375,8 +382,26 @@ def make_data(recipe: Recipe, sequences: Sequences | None) -> Data:
     if sequences is None:
         return ball_videos(recipe, recipe.batch)
     if recipe.window:
-        return windows(sequences, recipe.window, recipe.batch, recipe.seed)
-    return minibatches(sequences, recipe.batch, recipe.seed)
+        data = windows(sequences, recipe.window, recipe.batch, recipe.seed)
+    else:
+        data = minibatches(sequences, recipe.batch, recipe.seed)
+    return binarised(data, recipe.seed) if recipe.binarise else data
+
+
+def binarised(data: Data, seed: int) -> Data:
+    """The data with grey levels drawn as zeros and ones, as a function of the step and the seed."""
+
+    def drawn(step: int) -> Batch:
+        source = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, step, 1])))
+
+        def draw(frames: Tensor) -> Tensor:
+            numbers = source.random(frames.shape, dtype=np.float32)
+            return (torch.from_numpy(numbers) < frames).to(frames)
+
+        batch = data(step)
+        return draw(batch) if isinstance(batch, Tensor) else (draw(batch[0]), batch[1])
+
+    return drawn
 
 
 def ball_videos(recipe: Recipe, batch: int) -> BallVideos:

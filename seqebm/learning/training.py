@@ -88,6 +88,10 @@ def train_layer(
         pretrain_weight(model, data, recipe.pretrain, generator)
     if recipe.pretrain_cell and not begun:
         pretrain_cell(model, data, recipe.pretrain_cell, recipe.lr)
+    if recipe.chains and not begun:
+        if not isinstance(model, RBM):
+            raise ValueError(f"chains: a {type(model).__name__} has no persistent chains")
+        model.start_chains(recipe.chains, generator)
     optimizer = make_optimizer(model, recipe)
     if recipe.centred:
         if not isinstance(model, EnergyModel):
