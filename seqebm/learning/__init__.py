@@ -1,7 +1,7 @@
 """Training: the fit loop, schedules, checkpoints."""
 
 from seqebm.learning.checkpoint import load, load_training, save
-from seqebm.learning.fit import fit, minibatches
+from seqebm.learning.fit import fit, minibatches, windows
 from seqebm.learning.schedules import constant, linear, piecewise
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "minibatches",
     "piecewise",
     "save",
+    "windows",
 ]

@@ -96,6 +96,8 @@ def windows(sequences: Sequences, window: int, batch: int, seed: int) -> Data:
     """
     if window < 1 or batch < 1:
         raise ValueError(f"window, batch: expected at least 1, got {window} and {batch}")
+    if len(sequences) == 0:
+        raise ValueError("sequences: expected at least one, got none")
     total = int(sequences.lengths.sum())
     steps = max(1, round(total / (window * batch)))  # of an epoch
 

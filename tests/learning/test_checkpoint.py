@@ -496,7 +496,7 @@ def test_a_giant_number_of_layers_is_refused_before_they_are_built(tmp_path, mon
         build(self, mode, input_size, hidden_size, num_layers, *args, **kwargs)
 
     monkeypatch.setattr(nn.RNNBase, "__init__", modest)
-    settings = {"cell": "gru", "n_visible": 4, "n_hidden": 3, "visible": "bernoulli"}
+    settings = {"cell": "gru", "n_visible": 4, "n_hidden": 3, "conditional": "bernoulli"}
     set_attributes(path, settings=json.dumps({**settings, "layers": 10**9}))
     refuses(path)
     set_attributes(path, settings=json.dumps({**settings, "layers": 1}))

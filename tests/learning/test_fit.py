@@ -12,7 +12,16 @@ from torch import nn
 
 import seqebm
 from seqebm.data import Sequence, Sequences
-from seqebm.learning import constant, fit, linear, load_training, minibatches, piecewise, save
+from seqebm.learning import (
+    constant,
+    fit,
+    linear,
+    load_training,
+    minibatches,
+    piecewise,
+    save,
+    windows,
+)
 from seqebm.models.rnn import rnn
 
 
@@ -317,7 +326,7 @@ def test_a_gradient_that_is_not_finite_stops_the_training(average, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
-    path, model = tmp_path / "run.h5", rnn("gru", 4, 3, visible="gaussian")
+    path, model = tmp_path / "run.h5", rnn("gru", 4, 3, conditional="gaussian")
     before = {}
 
     def data(step):
@@ -617,10 +626,56 @@ def test_minibatches_hold_at_least_one_sequence(batch):
         fit(build("lstm"), frames(), steps=1, batch=batch)
 
 
+def counted(lengths):
+    """Sequences whose frames hold (sequence, time)."""
+    return Sequences(
+        Sequence(torch.stack([torch.full((n,), float(i)), torch.arange(float(n))], 1))
+        for i, n in enumerate(lengths)
+    )
+
+
+@pytest.mark.parametrize(
+    ("lengths", "window", "batch"),
+    [([10, 3, 7], 4, 2), ([50, 49], 7, 3), ([5], 9, 1), ([9] * 5, 1, 4)],
+)
+def test_windows_hold_every_frame_once_an_epoch(lengths, window, batch):
+    sequences = counted(lengths)
+    data = windows(sequences, window, batch, seed=1)
+    steps = max(1, round(sum(lengths) / (window * batch)))
+    cuts = []
+    for epoch in range(3):
+        seen = []
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            frames, sizes = data(step)
+            assert frames.shape[1] == int(sizes.max()) <= window
+            for piece, size in zip(frames, sizes, strict=True):
+                assert (piece[:size, 1].diff() == 1).all()
+                seen += [(int(i), int(t)) for i, t in piece[:size]]
+        assert sorted(seen) == [(i, t) for i, n in enumerate(lengths) for t in range(n)]
+        cuts.append(seen)
+    assert len(lengths) == 1 or cuts[0] != cuts[1]
+
+
+def test_windows_depend_on_the_step_and_the_seed_only():
+    data, other = (windows(counted([30, 20]), 6, 2, seed=1) for _ in range(2))
+    ahead = {step: other(step) for step in (9, 0, 3)}
+    for step, expected in ahead.items():
+        assert all(torch.equal(a, b) for a, b in zip(data(step), expected, strict=True))
+    assert not torch.equal(data(0)[0], windows(counted([30, 20]), 6, 2, seed=2)(0)[0])
+
+
+def test_windows_need_a_length_and_a_batch():
+    for window, batch in ((0, 1), (1, 0)):
+        with pytest.raises(ValueError, match=f"at least 1, got {window} and {batch}"):
+            windows(counted([5]), window, batch, seed=1)
+
+
 @pytest.mark.parametrize("nothing", [torch.empty(0, 5, 4), Sequences([])])
 def test_there_must_be_sequences(nothing):
     with pytest.raises(ValueError, match="sequences"):
         minibatches(nothing, 2, seed=1)
+    with pytest.raises(ValueError, match="sequences"):
+        windows(Sequences([]), 2, 2, seed=1)
 
 
 def test_ruined_data_are_refused_by_name():

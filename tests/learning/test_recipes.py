@@ -13,6 +13,7 @@ from seqebm.learning.training import (
     make_optimizer,
     make_schedules,
     mean_frame,
+    pretrain_cell,
     pretrain_weight,
     train,
 )
@@ -69,7 +70,15 @@ def test_settings_are_parsed_to_the_types_of_the_keys():
     }
     recipe = make_recipe("trbm", None, texts)
     assert recipe == Recipe(
-        "trbm", 7, 2, "hh,vv", visible="gaussian", lr=0.01, average=0.99, gibbs_steps="0:1,5:3"
+        "trbm",
+        7,
+        None,
+        2,
+        "hh,vv",
+        visible="gaussian",
+        lr=0.01,
+        average=0.99,
+        gibbs_steps="0:1,5:3",
     )
     assert type(recipe.hidden) is type(recipe.order) is int
     assert type(recipe.lr) is float
@@ -103,7 +112,7 @@ def test_unknown_models_and_presets_are_refused():
 @pytest.mark.parametrize("key", ["speed", "model", "", "__class__"])
 def test_unknown_keys_are_refused(key):
     with pytest.raises(
-        ValueError, match=f"unknown key '{key}'; the keys are hidden, order, .*length"
+        ValueError, match=f"unknown key '{key}'; the keys are hidden, state, order, .*length"
     ):
         make_recipe("rbm", None, {key: "1"})
 
@@ -123,6 +132,10 @@ def test_values_of_a_wrong_type_are_refused(key, text):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("visible", ["bernoulli", "gaussian:learned"])
 def test_every_model_is_built(model, visible):
+    if visible != "bernoulli" and model.endswith("nade"):
+        with pytest.raises(ValueError, match=f"visible: expected bernoulli for a {model}, got"):
+            build_model(tiny(model, visible=visible), 4)
+        return
     built = build_model(tiny(model, visible=visible), 4)
     kinds = {
         "rbm": seqebm.RBM,
@@ -130,12 +143,21 @@ def test_every_model_is_built(model, visible):
         "rtrbm": seqebm.RTRBM,
         "stack": seqebm.Stack,
     }
-    assert type(built) is kinds.get(model, seqebm.RNN)
+    recurrent = seqebm.RNNRBM if model.endswith("-rbm") else seqebm.RNN
+    assert type(built) is kinds.get(model, recurrent)
     assert built.visible.spec == visible
     assert built.filter(torch.zeros(1, 2, 4)).shape == (1, 2, 3)
     cells = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-    if model in cells:
-        assert type(built.cell) is cells[model]
+    if model.partition("-")[0] in cells:
+        assert type(built.cell) is cells[model.partition("-")[0]]
+
+
+def test_what_a_network_drives_has_a_size_of_its_own():
+    machine = build_model(tiny("lstm-rbm", state=7), 4)
+    assert (machine.cell.hidden_size, tuple(machine.weight.shape)) == (7, (3, 4))
+    nade = build_model(tiny("gru-nade", state=7), 4)
+    assert (nade.cell.hidden_size, nade.output.spec) == (7, "nade:3")
+    assert build_model(tiny("rnn-orderless-nade"), 4).output.spec == "orderless-nade:3"
 
 
 def test_order_and_connections_reach_the_model():
@@ -300,7 +322,71 @@ def test_pretraining_takes_its_randomness_from_the_generator():
     assert torch.equal(*weights)
 
 
+@pytest.mark.parametrize("model", ["lstm-rbm", "rnn-nade", "gru-orderless-nade"])
+def test_a_network_is_trained_as_a_predictor_beforehand(model):
+    """With no weights to hidden units the model is then the predictor."""
+    built = build_model(tiny(model), 4)
+    data = make_data(TINY, videos())
+    before = built.cell.weight_hh_l0.clone()
+    pretrain_cell(built, data, 5, 0.05)
+    assert not torch.equal(before, built.cell.weight_hh_l0)
+    weight = built.state_to_visible if model.endswith("-rbm") else built.readout.weight[:4]
+    assert weight.abs().max() > 0.01
+    with torch.no_grad():
+        for name, parameter in built.named_parameters():
+            if name in ("weight", "output.output_weight"):
+                parameter.zero_()
+    predictor = seqebm.RNN(built.cell)
+    predictor.initial_hidden, predictor.initial_cell = built.initial_hidden, built.initial_cell
+    predictor.readout.weight = nn.Parameter(weight.detach().clone())
+    predictor.readout.bias = nn.Parameter(built.output_bias.detach().clone())
+    frames, lengths = videos().padded()
+    torch.testing.assert_close(built.log_prob(frames, lengths), predictor.log_prob(frames, lengths))
+
+
+def test_training_beforehand_makes_a_better_predictor():
+    frames = torch.eye(4).repeat(8, 3, 1)  # one unit after the other
+    recipe = tiny("rnn-rbm", hidden=8, steps=1, lr=0.05)
+    sequences = Sequences.from_frames(frames)
+    plain, _ = train(recipe, sequences)
+    better, _ = train(replace(recipe, pretrain_cell=60), sequences)
+    errors = [float((model.predict(frames) - frames).square().sum()) for model in (plain, better)]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_only_a_recurrent_network_is_trained_as_a_predictor():
+    with pytest.raises(ValueError, match="pretrain_cell: a RTRBM has no recurrent network"):
+        train(tiny("rtrbm", pretrain_cell=1), videos())
+
+
 # --- training --------------------------------------------------------------------------------
+
+
+def test_grey_levels_are_drawn_anew_at_every_step():
+    grey = Sequences.from_frames(torch.tensor([0.0, 0.2, 0.5, 1.0]).expand(3, 50, 4))
+    data = make_data(replace(TINY, binarise=True, batch=3), grey)
+    first, again, other = data(0), data(0), data(1)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    mean = torch.cat([data(step) for step in range(40)]).mean((0, 1))
+    assert mean[[0, 3]].tolist() == [0.0, 1.0]
+    torch.testing.assert_close(mean[1:3], torch.tensor([0.2, 0.5]), rtol=0, atol=0.03)
+    ragged, lengths = make_data(replace(TINY, binarise=True), videos())(0)
+    assert len(ragged) == len(lengths)
+
+
+def test_persistent_chains_are_a_key_of_an_rbm():
+    trained, _ = train(tiny("rbm", chains=7), videos())
+    assert trained.chains.shape == (7, 4)
+    with pytest.raises(ValueError, match="chains: a RTRBM has no persistent chains"):
+        train(tiny("rtrbm", chains=7), videos())
+
+
+def test_sequences_can_be_cut_into_windows():
+    _, history = train(tiny("rtrbm", window=3), videos())
+    assert history[-1]["step"] == 3
+    frames, lengths = make_data(replace(TINY, window=3), videos())(0)
+    assert frames.shape[1] == int(lengths.max()) <= 3
 
 
 @pytest.mark.parametrize("model", MODELS)
