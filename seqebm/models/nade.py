@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable
@@ -46,7 +47,6 @@ class NADE(nn.Module):
         weight: W, [hidden, visible].
         output_weight: V, [visible, hidden].
         known_weight: None, see `OrderlessNADE`.
-        orders: lists of all units, in which they are taken, each as likely as the others; here one.
 
     Raises:
         ValueError: a size below 1.
@@ -73,7 +73,11 @@ class NADE(nn.Module):
         self.weight = small_parameter(n_hidden, n_visible, std=n_visible**-0.5)
         self.output_weight = small_parameter(n_visible, n_hidden, std=n_hidden**-0.5)
         self.known_weight = None
-        self.orders = [[*range(n_visible)]]
+
+    @property
+    def orders(self) -> list[list[int]]:
+        """Lists of all units in the order they are taken; each list is as likely as the others."""
+        return [[*range(self.visible.size)]]
 
     def forward(self, x: Tensor) -> AutoregressiveFrame:
         """The distributions whose biases b and c are x, [*rows, visible + hidden]."""
@@ -94,8 +98,8 @@ class OrderlessNADE(NADE):
 
         p(v_i = 1 | v_known) = σ(b_i + V_i σ(c + Σ_{j known} (W_j v_j + M_j)))
 
-    Likelihoods and samples are those of the even mixture of a few orders, which is better than any
-    one of them. Missing units are filled in from all that are known.
+    Likelihoods and samples are those of the even mixture of eight orders, always the same ones,
+    which is better than any of them. Missing units are filled in from all that are known.
 
     Args:
         n_visible: number of visible units.
@@ -105,7 +109,6 @@ class OrderlessNADE(NADE):
         weight: W, [hidden, visible].
         output_weight: V, [visible, hidden].
         known_weight: M, [hidden, visible].
-        orders: lists of all units, eight that are always the same.
 
     Raises:
         ValueError: a size below 1.
@@ -123,13 +126,18 @@ class OrderlessNADE(NADE):
     def __init__(self, n_visible: int, n_hidden: int) -> None:
         super().__init__(n_visible, n_hidden)
         self.known_weight = small_parameter(n_hidden, n_visible)
-        self.orders = _shuffled(n_visible)
+
+    @property
+    def orders(self) -> list[list[int]]:
+        """Lists of all units in the order they are taken; each list is as likely as the others."""
+        return _shuffled(self.visible.size)
 
     def forward(self, x: Tensor) -> OrderlessFrame:
         """The distributions whose biases b and c are x, [*rows, visible + hidden]."""
         return OrderlessFrame(self, *self._biases(x))
 
 
+@functools.cache
 def _shuffled(n: int) -> list[list[int]]:
     """Orders of n units; Python's `random.random` gives the same numbers in all its versions."""
     source = random.Random(n)

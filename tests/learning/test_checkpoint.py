@@ -501,6 +501,21 @@ def test_a_giant_number_of_layers_is_refused_before_they_are_built(tmp_path, mon
     refuses(path)
     set_attributes(path, settings=json.dumps({**settings, "layers": 1}))
     load(path)
+    save(seqebm.RNNRBM(4, 3, "gru"), path)
+    cell = {"kind": "gru", "n_visible": 4, "n_hidden": 3, "layers": 10**9}
+    settings = {"n_visible": 4, "n_hidden": 3, "visible": "bernoulli", "cell": cell}
+    set_attributes(path, settings=json.dumps(settings))
+    refuses(path)
+
+
+def test_a_giant_nade_is_refused_before_anything_is_made_for_it(tmp_path):
+    path = tmp_path / "model.h5"
+    save(seqebm.RNN(nn.GRU(4, 3, batch_first=True), "orderless-nade:5"), path)
+    before = peak_memory()
+    giant = {"cell": "gru", "n_visible": 10**9, "n_hidden": 3, "conditional": "orderless-nade:5"}
+    set_attributes(path, settings=json.dumps(giant))
+    refuses(path)
+    assert peak_memory() - before < 2**28
 
 
 # --- no code in files ------------------------------------------------------------------------
