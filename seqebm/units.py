@@ -215,12 +215,95 @@ class Gaussian(Units):
         return mean + self.log_sigma.exp() * math.sqrt(2) * torch.erfinv(2 * place)
 
 
+class Categorical(Units):
+    """Groups of units of which one is on in each, as one-hot codes: E = −vᵀb.
+
+    The units of a group compete, p(v_i = 1) = exp(x_i) / Σ_j exp(x_j) over the group. Values
+    between 0 and 1 that sum to one stand for probabilities. Mean field of second order takes the
+    units of a group for independent in its correction.
+
+    Args:
+        size: number of units.
+        categories: of a group; a divisor of `size`, at least 2.
+
+    Raises:
+        ValueError: units that do not make whole groups.
+
+    Example:
+        >>> Categorical(4, categories=2).mean(torch.tensor([0.0, 0.0, 0.0, 100.0]))
+        tensor([0.5000, 0.5000, 0.0000, 1.0000])
+    """
+
+    def __init__(self, size: int, categories: int) -> None:
+        super().__init__(size)
+        if categories < 2 or size % categories:
+            raise ValueError(
+                f"units: expected groups of at least 2 categories, got {size} units in groups of "
+                f"{categories}"
+            )
+        self.categories = categories
+        self.spec = f"categorical:{categories}"
+
+    def _groups(self, x: Tensor) -> Tensor:
+        """[..., size] as [..., groups, categories]."""
+        return x.unflatten(-1, (self.size // self.categories, self.categories))
+
+    def check(self, frames: Tensor, name: str = "frames") -> None:
+        if not frames.numel():
+            return
+        low, high = (float(x) for x in frames.detach().aminmax())
+        total = float(self._groups(frames.detach()).sum(-1).max())
+        if not (low >= 0.0 and total <= 1.001):  # false for NaN too
+            raise ValueError(
+                f"{name}: categorical units are one-hot or probabilities in groups of "
+                f"{self.categories}, got values from {low} to {high} with sums up to {total:.6g}"
+            )
+
+    def energy(self, v: Tensor, bias: Tensor) -> Tensor:
+        return -(v * bias).sum(-1)
+
+    def log_partition(self, bias: Tensor, drive: Tensor) -> Tensor:
+        return self._groups(bias + drive).logsumexp(-1).sum(-1)
+
+    def mean_(self, x: Tensor) -> Tensor:
+        return x.copy_(self.mean(x))
+
+    def mean(self, x: Tensor) -> Tensor:
+        return self._groups(x).softmax(-1).flatten(-2)
+
+    def input_for(self, mean: Tensor) -> Tensor:
+        return mean.clamp(min=1e-3).log()
+
+    def mean_by_gradient(self, v: Tensor, gradient: Tensor) -> Tensor:
+        return self.mean(gradient)
+
+    def variance(self, mean: Tensor) -> Tensor:
+        return mean * (1 - mean)
+
+    def half_slope(self, mean: Tensor) -> Tensor:
+        return 0.5 - mean
+
+    def sample_into(self, out: Tensor, mean: Tensor, generator: torch.Generator | None) -> Tensor:
+        place = torch.empty_like(self._groups(mean)[..., :1])
+        return out.copy_(self._chosen(mean, place.uniform_(-0.5, 0.5, generator=generator)))
+
+    def pick(self, mean: Tensor, place: Tensor) -> Tensor:
+        return self._chosen(mean, self._groups(place)[..., :1])
+
+    def _chosen(self, mean: Tensor, place: Tensor) -> Tensor:
+        """States at a place in (−½, ½) for each group, [..., groups, 1]."""
+        reached = self._groups(mean).cumsum(-1)[..., :-1]  # the last takes what rounding leaves
+        chosen = (reached - 0.5 <= place).sum(-1, keepdim=True)
+        categories = torch.arange(self.categories, device=mean.device)
+        return (chosen == categories).to(mean.dtype).flatten(-2)
+
+
 def make_units(spec: str | Units, size: int) -> Units:
     """Build the units that `spec` names, or check that a given object has the right size.
 
     Args:
-        spec: "bernoulli", "gaussian" (σ = 1), "gaussian:0.5" (any fixed σ), "gaussian:learned", or
-            a `Units` object.
+        spec: "bernoulli", "gaussian" (σ = 1), "gaussian:0.5" (any fixed σ), "gaussian:learned",
+            "categorical:5" (groups of 5 units), or a `Units` object.
         size: number of units.
 
     Raises:
@@ -244,9 +327,12 @@ def make_units(spec: str | Units, size: int) -> Units:
     }
     if spec in kinds:
         return kinds[spec]()
-    sigma = _positive(spec.removeprefix("gaussian:"))
-    if not spec.startswith("gaussian:") or sigma is None:
-        expected = f"{', '.join(kinds)}, gaussian:SIGMA"
+    kind, _, number = spec.partition(":")
+    if kind == "categorical" and number.isdecimal():
+        return Categorical(size, int(number))
+    sigma = _positive(number)
+    if kind != "gaussian" or sigma is None:
+        expected = f"{', '.join(kinds)}, gaussian:SIGMA, categorical:NUMBER"
         raise ValueError(f"units: expected one of {expected}, got {spec!r}")
     units = Gaussian(size, sigma)
     units.spec = spec

@@ -26,8 +26,17 @@ def is_gaussian(model):
     return model.visible.spec.startswith("gaussian")
 
 
+def categories(model):
+    """The number of units in a group, of which one is on; 0 where units have no groups."""
+    return int(model.visible.spec.partition(":")[2]) if "categorical" in model.visible.spec else 0
+
+
 def support(model):
     """All visible states [n, visible] and the weight of each in a sum or integral over them."""
+    if categories(model):
+        codes = np.eye(categories(model))
+        groups = itertools.product(codes, repeat=model.visible.size // len(codes))
+        return np.array([np.concatenate(group) for group in groups]), 1.0
     values, weight = (GRID, 0.15) if is_gaussian(model) else ((0.0, 1.0), 1.0)
     states = np.array(list(itertools.product(values, repeat=model.visible.size)))
     return states, weight**model.visible.size
@@ -179,6 +188,9 @@ def log_independent(model, x, states):
         sigma = np.exp(array(model.visible.log_sigma))
         z = (states - x) / sigma
         return (-0.5 * z**2 - np.log(sigma) - 0.5 * math.log(2 * math.pi)).sum(1)
+    if categories(model):
+        groups = np.exp(x).reshape(-1, categories(model))
+        return states @ np.log(groups / groups.sum(1, keepdims=True)).ravel()
     p = sigmoid(x)
     return (states * np.log(p) + (1 - states) * np.log(1 - p)).sum(1)
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from seqebm.tempering import (
     parallel_tempering,
     tempered_transitions,
 )
-from seqebm.units import Bernoulli, Gaussian
+from seqebm.units import Bernoulli, Categorical, Gaussian
 
 
 def generator(seed=1):
@@ -81,16 +82,11 @@ def log_f(rbm, path, v, beta):
     return -machine.free_energy(v)
 
 
-@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize(
+    "visible", [Bernoulli(5), Gaussian(5, torch.linspace(0.5, 1.5, 5)).double(), Categorical(5, 5)]
+)
 def test_the_gain_of_one_step_is_that_of_the_definition(visible):
-    rbm = machines()
-    if visible == "gaussian":
-        rbm = RBMEnergy(
-            Gaussian(5, torch.linspace(0.5, 1.5, 5)).double(),
-            rbm.weight,
-            rbm.visible_bias,
-            rbm.hidden_bias,
-        )
+    rbm = replace(machines(), visible=visible)
     path = mean_field_paths(rbm, [0.5])[0]
     v = path.base_samples(7, generator())
     betas = torch.tensor([0.3, 0.7]).double()

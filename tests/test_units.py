@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from seqebm.units import Bernoulli, Gaussian, make_units
+from seqebm.units import Bernoulli, Categorical, Gaussian, make_units
 
 SIGMA = (0.5, 1.0, 2.0)
 
@@ -227,3 +227,89 @@ def test_the_input_for_a_mean_has_that_mean():
     mean = torch.tensor([0.001, 0.3, 0.999])
     for units in (Bernoulli(3), Gaussian(3)):
         torch.testing.assert_close(units.mean(units.input_for(mean)), mean)
+
+
+# --- categorical -----------------------------------------------------------------------------
+
+
+def codes(categories, groups):
+    """All one-hot states [n, groups · categories]."""
+    eye = torch.eye(categories).double()
+    return torch.stack([torch.cat(state) for state in itertools.product(eye, repeat=groups)])
+
+
+def test_categorical_means_are_softmaxes_of_their_groups():
+    x = normal(5, 6)
+    expected = torch.cat([x[:, :3].softmax(-1), x[:, 3:].softmax(-1)], dim=1)
+    units = Categorical(6, 3)
+    torch.testing.assert_close(units.mean(x), expected)
+    again = x.clone()
+    assert units.mean_(again) is again
+    torch.testing.assert_close(again, expected)
+
+
+def test_categorical_energy_and_partition_by_enumeration():
+    bias, drive, units = normal(2, 6), normal(2, 6, seed=2), Categorical(6, 3)
+    for b, d in zip(bias, drive, strict=True):
+        weights = [math.exp(float(v @ b + v @ d)) for v in codes(3, 2)]
+        assert float(units.log_partition(b, d)) == pytest.approx(math.log(sum(weights)))
+        for v in codes(3, 2):
+            assert float(units.energy(v, b)) == pytest.approx(-float(v @ b))
+
+
+def test_categorical_log_prob_is_that_of_torch():
+    x, units = normal(7, 5), Categorical(5, 5)
+    chosen = torch.tensor([0, 1, 2, 3, 4, 0, 1])
+    expected = torch.distributions.Categorical(logits=x).log_prob(chosen)
+    got = units.log_prob(torch.eye(5).double()[chosen], x)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("how", ["sample", "pick"])
+def test_categorical_samples_are_codes_with_their_means(how):
+    units = Categorical(6, 3)
+    mean = units.mean(normal(6)).expand(40_000, -1)
+    if how == "sample":
+        drawn = units.sample(mean, generator())
+    else:
+        drawn = units.pick(mean, torch.rand(mean.shape, generator=generator()).double() - 0.5)
+    assert bool((drawn.view(-1, 2, 3).sum(-1) == 1).all())
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    z = (drawn.mean(0) - mean[0]) / (mean[0] * (1 - mean[0]) / 40_000).sqrt()
+    assert z.abs().max() < 4
+
+
+def test_a_sure_category_is_always_drawn():
+    units = Categorical(4, 4)
+    for sure in torch.eye(4):
+        places = torch.tensor([-0.5 + 2**-25, 0.0, 0.5 - 2**-25]).unsqueeze(1).expand(-1, 4)
+        assert torch.equal(units.pick(sure.expand(3, -1), places), sure.expand(3, -1))
+
+
+def test_the_input_for_a_mean_gives_it_back():
+    units = Categorical(4, 4)
+    mean = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    torch.testing.assert_close(units.mean(units.input_for(mean)), mean)
+    assert bool(units.input_for(torch.tensor([0.0, 0.0, 0.0, 1.0])).isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.0, 1.0, 0.0, 0.0], [-0.1, 1.0, 0.0, 0.0], [math.nan, 0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0]],
+)
+def test_categorical_units_take_codes_or_probabilities(values):
+    units = Categorical(4, 2)
+    units.check(torch.tensor([[0.0, 1.0, 0.3, 0.7], [0.0, 0.0, 0.0, 0.0]]))  # padding is zero
+    units.check(torch.empty(0, 4))
+    with pytest.raises(ValueError, match="frames: categorical units are one-hot or probabilities"):
+        units.check(torch.tensor([values]))
+
+
+def test_categorical_units_by_name():
+    assert make_units("categorical:3", 6).spec == "categorical:3"
+    for spec, size in (("categorical:4", 6), ("categorical:1", 6), ("categorical:0", 6)):
+        with pytest.raises(ValueError, match="expected groups of at least 2 categories, got 6"):
+            make_units(spec, size)
+    for spec in ("categorical", "categorical:", "categorical:x", "categorical:2.0"):
+        with pytest.raises(ValueError, match=r"units: expected one of .*categorical:NUMBER"):
+            make_units(spec, 6)

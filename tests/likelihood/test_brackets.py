@@ -18,6 +18,7 @@ MODELS = {
     "TRBM": lambda: seqebm.TRBM(5, 4, order=2),
     "RTRBM": lambda: seqebm.RTRBM(5, 4),
     "RTRBM gaussian": lambda: seqebm.RTRBM(3, 4, order=1, visible="gaussian:learned"),
+    "TRBM categorical": lambda: seqebm.TRBM(6, 4, visible="categorical:3"),
     "LSTM-RBM": lambda: seqebm.RNNRBM(5, 4, "lstm"),
     "Innovations": lambda: seqebm.Innovations(seqebm.RTRBM(3, 4, visible="gaussian"), order=1),
 }
@@ -42,6 +43,8 @@ def build(make, scale=0.7):
 
 def data(model, batch=3, time=6):
     noise = torch.randn(batch, time, model.visible.size, generator=generator(2)).double()
+    if model.visible.spec == "categorical:3":
+        return nn.functional.one_hot(noise.view(batch, time, -1, 3).argmax(-1)).flatten(2).double()
     gaussian = model.visible.spec.startswith("gaussian")
     return noise if gaussian else (noise > 0).double()
 
