@@ -143,7 +143,7 @@ def test_predict_is_the_mean_of_the_next_frame(model):
 # --- 2. gradients ----------------------------------------------------------------------------
 
 
-def exact_model_free_energy(self, frames, generator):
+def exact_model_free_energy(self, frames, generator, chains):
     """E[F(v)] under the model itself, the constant part detached: what the chain estimates."""
     states = torch.from_numpy(brute.support(self.rbm)[0])
     rows = type(self.rbm)(

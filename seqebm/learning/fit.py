@@ -5,119 +5,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from seqebm import gibbs
 from seqebm.checks import check_generator
 from seqebm.data import Sequences
 from seqebm.learning import parallel
+from seqebm.learning.batches import Batch, Data, PersistentChains, minibatches
 from seqebm.learning.checkpoint import StrPath, load_training, save
 from seqebm.learning.graphs import Graphs, gradient
 from seqebm.learning.schedules import Schedule
 from seqebm.models import SequenceModel
 
-Batch = Tensor | tuple[Tensor, Tensor]  #: frames, or frames and their lengths
-Data = Callable[[int], Batch]  #: training data as a function of the step
 Corruption = Callable[[Tensor, torch.Generator], Tensor]  #: frames to what is remembered of them
 History = list[dict[str, float]]
 
 LOOK_EVERY = 50  #: steps after which a run on a GPU waits for its losses
-
-
-def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Data:
-    """Random minibatches as a function of the step: every sequence once an epoch.
-
-    Being a function of the step and the seed only, they are the same in a resumed run.
-
-    Args:
-        sequences: frames [n, time, visible] or `Sequences`.
-        batch: sequences in a minibatch.
-        seed: decides the order.
-
-    Raises:
-        ValueError: a batch below 1, or no sequences.
-
-    Example:
-        >>> data = minibatches(torch.rand(5, 7, 9), batch=2, seed=1)
-        >>> data(0).shape
-        torch.Size([2, 7, 9])
-    """
-    if batch < 1:
-        raise ValueError(f"batch: expected at least 1, got {batch}")
-    frames, lengths = sequences.padded() if isinstance(sequences, Sequences) else (sequences, None)
-    if len(frames) == 0:
-        raise ValueError("sequences: expected at least one, got none")
-
-    @lru_cache(maxsize=2)
-    def order(epoch: int) -> list[int]:
-        source = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
-        return source.permutation(len(frames)).tolist()
-
-    def data(step: int) -> Batch:
-        places = (divmod(step * batch + i, len(frames)) for i in range(batch))
-        chosen = [order(epoch)[place] for epoch, place in places]
-        if lengths is None or bool((lengths == frames.shape[1]).all()):
-            return frames[chosen]
-        longest = int(lengths[chosen].max())
-        return frames[chosen, :longest], lengths[chosen]
-
-    return data
-
-
-def windows(sequences: Sequences, window: int, batch: int, seed: int) -> Data:
-    """Minibatches of pieces of sequences, as a function of the step: every frame once an epoch.
-
-    In each epoch each sequence is cut at other places. All its pieces have `window` frames but for
-    the first and the last, which may have fewer, so that a model also learns how sequences begin.
-
-    Args:
-        sequences: to cut into pieces.
-        window: frames of a piece.
-        batch: pieces in a minibatch, on average.
-        seed: decides places and order.
-
-    Raises:
-        ValueError: a window or batch below 1, or no sequences.
-
-    Example:
-        >>> data = windows(Sequences.from_frames(torch.rand(5, 70, 9)), window=20, batch=4, seed=1)
-        >>> frames, lengths = data(0)
-        >>> frames.shape[2], int(lengths.max()) <= 20
-        (9, True)
-    """
-    if window < 1 or batch < 1:
-        raise ValueError(f"window, batch: expected at least 1, got {window} and {batch}")
-    if len(sequences) == 0:
-        raise ValueError("sequences: expected at least one, got none")
-    total = int(sequences.lengths.sum())
-    steps = max(1, round(total / (window * batch)))  # of an epoch
-
-    @lru_cache(maxsize=2)
-    def pieces(epoch: int) -> list[list[Tensor]]:
-        source = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
-        cut: list[Tensor] = []
-        for sequence in sequences:
-            first = int(source.integers(1, window + 1))
-            parts = [sequence.frames[:first], *sequence.frames[first:].split(window)]
-            cut += [part for part in parts if len(part)]
-        order = source.permutation(len(cut))
-        return [[cut[place] for place in places] for places in np.array_split(order, steps)]
-
-    def data(step: int) -> Batch:
-        epoch, place = divmod(step, steps)
-        chosen = pieces(epoch)[place]
-        return pad_sequence(chosen, batch_first=True), torch.tensor([len(one) for one in chosen])
-
-    return data
 
 
 def fit(
@@ -132,6 +41,7 @@ def fit(
     clip: float | None = None,
     average: float | None = None,
     corrupt: Corruption | None = None,
+    chains: PersistentChains | None = None,
     evaluate: Callable[[SequenceModel], Mapping[str, float]] | None = None,
     evaluate_every: int = 1000,
     checkpoint: StrPath | None = None,
@@ -162,6 +72,8 @@ def fit(
             `evaluate` sees, what checkpoints hold as the model, and what `model` is at the end.
         corrupt: function of (frames, generator) that gives the frames the model is to remember in
             training, such as noisy ones; it still learns to expect clean frames (`loss`, `past`).
+        chains: where the chains of each frame of the data go on from its last visit
+            (`batches.PersistentChains`); None lets them begin at the data. For one process only.
         evaluate: called every `evaluate_every` steps and at the end; what it gives is recorded.
         evaluate_every: steps between records of the history.
         checkpoint: file to write every `checkpoint_every` steps and at the end.
@@ -190,7 +102,7 @@ def fit(
     """
     parallel.check_agreement(model)
     parallel.spread_parameters(model)
-    run = _Run(model, optimizer, schedules or {}, clip, average, corrupt, generator)
+    run = _Run(model, optimizer, schedules or {}, clip, average, corrupt, chains, generator)
     if resume and checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
     batches = data if callable(data) else minibatches(data, batch, seed)
@@ -223,6 +135,7 @@ class _Run:
         clip: float | None,
         average: float | None,
         corrupt: Corruption | None,
+        chains: PersistentChains | None,
         generator: torch.Generator | None,
     ) -> None:
         self.model = model
@@ -230,6 +143,9 @@ class _Run:
         self.schedules = schedules
         self.clip = clip
         self.corrupt = corrupt
+        self.chains = chains
+        if chains is not None and parallel.ranks() > 1:
+            raise ValueError("chains: persistent chains of frames are kept by one process only")
         self.average = None
         if average is not None:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
@@ -275,10 +191,15 @@ class _Run:
             frames = frames.pin_memory()
         frames = frames.to(self.device, non_blocking=True)
         past = None if self.corrupt is None else self.corrupt(frames, self.generator)
-        if self.graphs is not None and lengths is None:
+        if self.graphs is not None and lengths is None and self.chains is None:
             return self.graphs(frames, past)
         lengths = None if lengths is None else lengths.to(self.device)
-        return gradient(self.model, frames, lengths, past, self.generator)
+        if self.chains is None:
+            return gradient(self.model, frames, lengths, past, self.generator)
+        ends = self.chains.take(self.step).to(frames)
+        loss = gradient(self.model, frames, lengths, past, self.generator, ends)
+        self.chains.put(self.step, ends)
+        return loss
 
     def _step(self, signal: Tensor) -> None:
         """A step of the optimiser, which does nothing once a signal was not finite."""
@@ -357,6 +278,8 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "generators": parallel.gather_states(self.generator, self.model),
         }
+        if self.chains is not None:
+            training["chains"] = self.chains.states
         if self.average is not None:
             training["raw"] = dict(self.model.state_dict())
             training["averaged"] = int(self.average.n_averaged)
@@ -374,8 +297,14 @@ class _Run:
         kind = type(self.optimizer).__name__
         if training["optimizer_kind"] != kind:
             raise ValueError(f"{path}: its optimiser is {training['optimizer_kind']}, not {kind}")
-        if ("raw" in training) != (self.average is not None):
-            raise ValueError(f"{path}: saved with another setting of `average`")
+        for key, name, part in (
+            ("raw", "average", self.average),
+            ("chains", "chains", self.chains),
+        ):
+            if (key in training) != (part is not None):
+                raise ValueError(f"{path}: saved with another setting of `{name}`")
+        if self.chains is not None:
+            self.chains.restore(training["chains"])
         for model in {self.model, self.result}:  # persistent chains exist only once begun
             model._buffers.update(saved.to(self.device)._buffers)
         self.model.load_state_dict(training.get("raw", saved.state_dict()))

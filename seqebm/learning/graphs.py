@@ -20,10 +20,11 @@ def gradient(
     lengths: Tensor | None,
     past: Tensor | None,
     generator: torch.Generator,
+    chains: Tensor | None = None,
 ) -> Tensor:
     """Set the gradients of the model's parameters to those of its loss, which is returned."""
     model.zero_grad()
-    loss = model.loss(frames, lengths, generator, past)
+    loss = model.loss(frames, lengths, generator, past, chains)
     loss.backward()
     return loss.detach()
 

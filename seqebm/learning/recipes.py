@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqebm.data import BallVideos, Sequences, bouncing_balls
-from seqebm.learning.fit import Batch, Data, minibatches, windows
+from seqebm.learning.batches import Batch, Data, Minibatches, minibatches, windows
 from seqebm.learning.schedules import Schedule, constant, piecewise
 from seqebm.models import RBM, RNNRBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
@@ -90,6 +90,8 @@ class Recipe:
         binarise: whether grey levels of the data are drawn as zeros and ones, anew at every step.
         chains: number of persistent chains of an RBM, which go on from step to step
             (`RBM.start_chains`); 0: chains begin at the data.
+        persistent: whether every frame of the data has a chain of its own, which goes on when the
+            frame is met again (`batches.PersistentChains`).
         noise: in what the memory sees in training: the share of the pixels that are salt and
             pepper, or the standard deviation where units are Gaussian. The model is better at
             denoising for it, and at going on from its own frames.
@@ -128,6 +130,7 @@ class Recipe:
     average: float = 0.0
     binarise: bool = False
     chains: int = 0
+    persistent: bool = False
     noise: float = 0.0
     balls: int = 3
     resolution: int = 30
@@ -381,11 +384,15 @@ def make_data(recipe: Recipe, sequences: Sequences | None) -> Data:
     """Minibatches of the sequences, or of an endless list of bouncing-ball videos where None."""
     if sequences is None:
         return ball_videos(recipe, recipe.batch)
-    if recipe.window:
-        data = windows(sequences, recipe.window, recipe.batch, recipe.seed)
-    else:
-        data = minibatches(sequences, recipe.batch, recipe.seed)
+    data = pieces(recipe, sequences)
     return binarised(data, recipe.seed) if recipe.binarise else data
+
+
+def pieces(recipe: Recipe, sequences: Sequences) -> Minibatches:
+    """Minibatches of the sequences, or of windows of them."""
+    if recipe.window:
+        return windows(sequences, recipe.window, recipe.batch, recipe.seed)
+    return minibatches(sequences, recipe.batch, recipe.seed)
 
 
 def binarised(data: Data, seed: int) -> Data:

@@ -14,12 +14,20 @@ from seqebm.checks import usable_device
 from seqebm.data import Sequences
 from seqebm.data.noise import salt_and_pepper, white
 from seqebm.learning import parallel
+from seqebm.learning.batches import Batch, Data, PersistentChains
 from seqebm.learning.centring import centre
 from seqebm.learning.checkpoint import StrPath, save
-from seqebm.learning.fit import Batch, Corruption, Data, History, fit
-from seqebm.learning.recipes import Recipe, build_model, exchanged, gibbs_schedule, make_data
+from seqebm.learning.fit import Corruption, History, fit
+from seqebm.learning.recipes import (
+    Recipe,
+    build_model,
+    exchanged,
+    gibbs_schedule,
+    make_data,
+    pieces,
+)
 from seqebm.learning.schedules import Schedule, linear
-from seqebm.models import RBM, RNN, RNNRBM, SequenceModel, Stack
+from seqebm.models import RBM, RNN, RNNRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
 
 MEAN_BATCHES = 16  # whose mean frame a model starts at
@@ -53,6 +61,10 @@ def train(
         model = build_model(recipe, n_visible).to(device)
     data = make_data(recipe, sequences)
     generator = torch.Generator(device).manual_seed(recipe.seed)
+    if recipe.persistent:
+        if sequences is None or not isinstance(model, EnergyModel | Innovations):
+            raise ValueError("persistent: goes with data from a file and models that draw chains")
+        options["chains"] = PersistentChains(pieces(recipe, sequences))
     learn = train_stack if isinstance(model, Stack) else train_layer
     return model, learn(cast(Any, model), recipe, data, generator, **options)
 

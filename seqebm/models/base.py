@@ -129,6 +129,7 @@ class SequenceModel(nn.Module, ABC):
         lengths: Tensor | None = None,
         generator: torch.Generator | None = None,
         past: Tensor | None = None,
+        chains: Tensor | None = None,
     ) -> Tensor:
         """The learning signal per frame, averaged over all frames: a scalar to call backward on.
 
@@ -141,6 +142,8 @@ class SequenceModel(nn.Module, ABC):
             generator: source of randomness; None is torch's default.
             past: what the memory is given in place of the frames, [batch, time, visible]. Noisy
                 frames teach a model to go on from imperfect ones, its own among them.
+            chains: where the chains of contrastive divergence begin in the place of the frames, as
+                persistent ones do, [batch, time, visible]. It is overwritten with their ends.
 
         Raises:
             ValueError: frames or lengths of a wrong shape, or values the units cannot take.
@@ -148,13 +151,19 @@ class SequenceModel(nn.Module, ABC):
         """
         frames, mask = self._checked(frames, lengths)
         past = frames if past is None else self._checked(past, lengths, "past")[0]
-        if past.shape != frames.shape:
-            raise ValueError(f"past: expected shape {[*frames.shape]}, got {[*past.shape]}")
+        for name, other in (("past", past), ("chains", chains)):
+            if other is not None and other.shape != frames.shape:
+                raise ValueError(f"{name}: expected shape {[*frames.shape]}, got {[*other.shape]}")
         contexts, _ = self.scan(self.initial_state(len(frames)), past)
         contexts = at(contexts, BEFORE)
-        if lengths is not None:  # drop the padding, so that no chain runs for it
-            contexts, frames = at(contexts, mask), frames[mask]
-        return self.conditional(contexts).loss(frames, generator).mean()
+        if lengths is None:
+            return self.conditional(contexts).loss(frames, generator, chains).mean()
+        # drop the padding, so that no chain runs for it
+        ends = None if chains is None else chains[mask]
+        loss = self.conditional(at(contexts, mask)).loss(frames[mask], generator, ends)
+        if chains is not None and ends is not None:
+            chains[mask] = ends
+        return loss.mean()
 
     def conditionals(
         self, frames: Tensor, lengths: Tensor | None = None

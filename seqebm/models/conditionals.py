@@ -24,8 +24,20 @@ class Conditional(ABC):
     """p(v_t | context_{t−1}) for every row of a context. Frames are [*rows, visible]."""
 
     @abstractmethod
-    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
-        """A number whose gradient is the learning signal of each frame, [*rows]."""
+    def loss(
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None,
+        chains: Tensor | None = None,
+    ) -> Tensor:
+        """A number whose gradient is the learning signal of each frame, [*rows].
+
+        Args:
+            frames: [*rows, visible].
+            generator: source of randomness.
+            chains: where a loss that runs chains begins them in the place of the frames, and, when
+                it is done, where they have ended, [*rows, visible].
+        """
 
     @abstractmethod
     def log_prob(
@@ -96,7 +108,12 @@ class Factorial(Conditional):
     units: Units
     x: Tensor
 
-    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+    def loss(
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None,
+        chains: Tensor | None = None,
+    ) -> Tensor:
         return -self.units.log_prob(frames, self.x)
 
     def log_prob(
@@ -147,17 +164,27 @@ class RBMConditional(Conditional):
     sampling_steps: int
     bf16: bool = False
 
-    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+    def loss(
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None,
+        chains: Tensor | None = None,
+    ) -> Tensor:
         """F(v) − F(v_k) with v_k from k sweeps started at v: its gradient is that of CD-k.
 
         Sutskever 2013, eqs. 3.7–3.10: the chain's end stands for the model's expectation and is a
         constant to the gradient. As a number the loss says little.
         """
-        return self.rbm.free_energy(frames) - self._model_free_energy(frames, generator)
+        return self.rbm.free_energy(frames) - self._model_free_energy(frames, generator, chains)
 
-    def _model_free_energy(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _model_free_energy(
+        self, frames: Tensor, generator: torch.Generator | None, chains: Tensor | None
+    ) -> Tensor:
         """The free energy averaged over (an approximation of) the model's own frames, [*rows]."""
-        end = gibbs.chain(self.rbm, frames, self.gibbs_steps, generator, self.bf16)
+        start = frames if chains is None else chains
+        end = gibbs.chain(self.rbm, start, self.gibbs_steps, generator, self.bf16)
+        if chains is not None:
+            chains.copy_(end[0])
         return self.rbm.sampled_free_energy(*end)
 
     def log_prob(
@@ -240,10 +267,15 @@ class Stacked(Conditional):
         rbm = self.lower.rbm
         return Factorial(rbm.visible, rbm.visible_drive(h) + rbm.visible_bias)
 
-    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+    def loss(
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None,
+        chains: Tensor | None = None,
+    ) -> Tensor:
         """The sum of the layers' own losses: greedy learning, in which no layer serves another."""
         hidden = self.lower.rbm.hidden_mean(frames).detach()
-        return self.lower.loss(frames, generator) + self.upper.loss(hidden, generator)
+        return self.lower.loss(frames, generator, chains) + self.upper.loss(hidden, generator)
 
     def log_prob(
         self, frames: Tensor, method: str, generator: torch.Generator | None = None
@@ -341,8 +373,17 @@ class Innovation(Conditional):
     def _frame(self, x: Tensor) -> Tensor:
         return self.place + self.scale * x
 
-    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self.of.loss(self._standard(frames), generator) + self.scale.log().sum(-1)
+    def loss(
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None,
+        chains: Tensor | None = None,
+    ) -> Tensor:
+        held = None if chains is None else self._standard(chains).detach()
+        loss = self.of.loss(self._standard(frames), generator, held)
+        if chains is not None and held is not None:
+            chains.copy_(self._frame(held).detach())
+        return loss + self.scale.log().sum(-1)
 
     def log_prob(
         self, frames: Tensor, method: str, generator: torch.Generator | None = None

@@ -182,7 +182,12 @@ class AutoregressiveFrame(Conditional):
     visible_bias: Tensor
     hidden_bias: Tensor
 
-    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+    def loss(
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None,
+        chains: Tensor | None = None,
+    ) -> Tensor:
         return -self.log_prob(frames, "exact")
 
     def log_prob(
@@ -298,7 +303,12 @@ class OrderlessFrame(AutoregressiveFrame):
             self.nade.visible, self.visible_bias + F.linear(hidden, self.nade.output_weight)
         )
 
-    def loss(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+    def loss(
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None,
+        chains: Tensor | None = None,
+    ) -> Tensor:
         """−log p of the units that are not known, times all units over those (their eq. 9)."""
         check_generator(generator, frames.device)
         options: dict[str, Any] = {"generator": generator, "device": frames.device}

@@ -99,6 +99,7 @@ class RBM(EnergyModel):
         lengths: Tensor | None = None,
         generator: torch.Generator | None = None,
         past: Tensor | None = None,
+        chains: Tensor | None = None,
     ) -> Tensor:
         """Contrastive divergence, or persistent contrastive divergence after `start_chains`.
 
@@ -106,7 +107,7 @@ class RBM(EnergyModel):
         """
         frames = _as_sequences(frames)
         if self.chains is None:
-            return super().loss(frames, lengths, generator, past)
+            return super().loss(frames, lengths, generator, past, chains)
         frames, mask = self._checked(frames, lengths)
         frames = frames if lengths is None else frames[mask]
         ends = gibbs.chain(self._static, self.chains, self.gibbs_steps, generator, self.bf16)

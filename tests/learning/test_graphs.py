@@ -106,7 +106,7 @@ def late(request):
     """A run that looks at its losses late, as on a GPU."""
     model = build("rnn")
     optimizer = OPTIMIZERS[request.param](model.parameters())
-    run = fit_module._Run(model, optimizer, {}, None, None, None, generator())
+    run = fit_module._Run(model, optimizer, {}, None, None, None, None, generator())
     assert run.waits
     run.waits = False
     return run

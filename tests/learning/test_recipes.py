@@ -431,9 +431,9 @@ def test_noise_reaches_the_memory_only(monkeypatch):
     seen = []
     loss = seqebm.RTRBM.loss
 
-    def watched(self, frames, lengths=None, generator=None, past=None):
+    def watched(self, frames, lengths=None, generator=None, past=None, *rest):
         seen.append((frames, past))
-        return loss(self, frames, lengths, generator, past)
+        return loss(self, frames, lengths, generator, past, *rest)
 
     monkeypatch.setattr(seqebm.RTRBM, "loss", watched)
     train(tiny("rtrbm", noise=1.0))
