@@ -77,7 +77,8 @@ class Recipe:
         bf16: whether chains use bf16 inside their products (`gibbs.chain`).
         start_at_mean: whether the visible bias begins at the mean frame of some training data
             (`SequenceModel.start_at`), and not near zero.
-        centred: whether the gradient is that of the centred machine (`learning.centring`).
+        centred: whether the gradient of an RBM is that of the centred machine
+            (`learning.centring`).
         pretrain: updates of static CD-5 that W is given beforehand (lr 0.01, momentum 0.9).
         pretrain_cell: updates that the recurrent network is given beforehand as a predictor with
             independent units (Adam with the recipe's lr).

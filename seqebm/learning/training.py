@@ -105,9 +105,7 @@ def train_layer(
             raise ValueError(f"chains: a {type(model).__name__} has no persistent chains")
         model.start_chains(recipe.chains, generator)
     optimizer = make_optimizer(model, recipe)
-    if recipe.centred:
-        if not isinstance(model, EnergyModel):
-            raise ValueError(f"centred: a {type(model).__name__} has no RBM to centre")
+    if recipe.centred and isinstance(model, EnergyModel):
         centre(optimizer, model, mean_frame(data).to(generator.device))
     return fit(
         model,

@@ -115,7 +115,7 @@ def late(request):
 def test_losses_that_are_looked_at_late_are_the_same(late):
     other = build("rnn")
     optimizer = type(late.optimizer)(other.parameters(), **late.optimizer.defaults)
-    run = fit_module._Run(other, optimizer, {}, None, None, None, generator())
+    run = fit_module._Run(other, optimizer, {}, None, None, None, None, generator())
     for step in range(7):
         late.update(frames(seed=step))
         run.update(frames(seed=step))
