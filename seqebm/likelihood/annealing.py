@@ -19,7 +19,7 @@ ENUMERATED_SAMPLES = 12  #: units of the smaller layer up to which exact samples
 RUNGS = 10  #: of the parallel tempering that draws samples of larger machines
 SHARES = (1.0, 0.5, 0.0)  #: of the biases of mean field that the base may have
 PILOT_MACHINES, PILOT_RUNS, PILOT_INTERVALS = 32, 16, 64  #: of short annealings that choose a path
-_BLOCK = 2**18  # numbers in the states of a layer that are led along a path together: 1 MB
+BLOCK = 2**18  #: numbers in the states of a layer that are led along a path together: 1 MB
 
 
 class Annealed(NamedTuple):
@@ -243,7 +243,7 @@ def _part_of(path: Path, which: Tensor | slice) -> Path:
 
 def _blocks(path: Path, states: Tensor) -> Iterator[tuple[Path, Tensor]]:
     """The machines and their states in blocks that fit in a processor's cache."""
-    size = max(1, _BLOCK // (states.shape[-2] * max(path.target.weight.shape)))
+    size = max(1, BLOCK // (states.shape[-2] * max(path.target.weight.shape)))
     for first in range(0, len(states), size):
         some = slice(first, first + size)
         yield _part_of(path, some), states[some]

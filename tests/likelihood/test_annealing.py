@@ -120,7 +120,7 @@ def test_one_machine_and_many_rows():
 
 def test_blocks_of_machines_are_annealed_one_after_the_other(monkeypatch):
     rbm = machines(2.0, rows=(7,))
-    monkeypatch.setattr(annealing, "_BLOCK", 50 * 9 * 2)
+    monkeypatch.setattr(annealing, "BLOCK", 50 * 9 * 2)
     found = annealed(rbm)
     torch.testing.assert_close(found.estimate, log_partition(rbm), rtol=0, atol=0.05)
 
