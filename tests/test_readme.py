@@ -15,9 +15,10 @@ from seqebm.data.music import read_midi, write_midi
 README = Path(__file__).parents[1] / "README.md"
 MOTION = README.parent / "docs" / "motion.md"
 MUSIC = README.parent / "docs" / "music.md"
+LIKELIHOOD = README.parent / "docs" / "likelihood.md"
 COMMANDS = [
     line
-    for page in (README, MOTION, MUSIC)
+    for page in (README, MOTION, MUSIC, LIKELIHOOD)
     for line in re.findall(r"^    (seqebm .*)$", page.read_text(), re.MULTILINE)
 ]
 
@@ -30,6 +31,16 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
         exec(code, names)
     assert names["continued"].shape == (4, 20, 100)
     assert (tmp_path / "model.h5").exists()
+
+
+def test_the_python_of_the_page_on_likelihoods_runs():
+    names: dict = {}
+    (code,) = re.findall(r"```python\n(.*?)```", LIKELIHOOD.read_text(), re.DOTALL)
+    with torch.random.fork_rng(devices=[]):
+        exec(code, names)
+    mean = names["mean"]
+    assert mean.lower < mean.estimate < mean.upper < mean.lower + 0.05
+    torch.testing.assert_close(names["log_p"].mean().item(), mean.estimate, rtol=0, atol=0.05)
 
 
 def test_the_python_of_the_page_on_motion_runs(tmp_path, monkeypatch):

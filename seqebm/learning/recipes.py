@@ -219,6 +219,30 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decay": 3.0,
         "noise": 0.02,
     },
+    # handwritten digits (datasets/mnist.py): a hundred images a batch
+    "mnist": {
+        "hidden": 500,
+        "batch": 1,
+        "steps": 60_000,
+        "lr": 0.002,
+        "gibbs_steps": "5",
+        "chains": 200,
+        "binarise": True,
+        "centred": True,
+        "average": 0.999,
+    },
+    # polyphonic music (datasets/polyphonic_music.py); chosen on validation data
+    "music": {
+        "order": 4,
+        "batch": 16,
+        "window": 100,
+        "lr": 0.01,
+        "gibbs_steps": "10",
+        "centred": True,
+        "clip": 5.0,
+        "decay": 0.02,
+        "noise": 0.1,
+    },
     # the strongest model that a laptop trains in about three minutes; the noise makes its next
     # frame a little worse and nearly halves its error of denoising
     "demo": {
