@@ -1,6 +1,12 @@
 """Log-likelihoods of RBMs: by enumeration, by mean field, and between bounds by annealing."""
 
-from seqebm.likelihood.annealing import Annealed, annealed_log_partition, bennett, spaced
+from seqebm.likelihood.annealing import (
+    Annealed,
+    Annealing,
+    annealed_log_partition,
+    bennett,
+    spaced,
+)
 from seqebm.likelihood.brackets import ERRORS, Bracket, bracket, known, rbm_bracket, spread
 from seqebm.likelihood.exact import (
     LARGEST_ENUMERATION,
@@ -19,6 +25,7 @@ __all__ = [
     "ERRORS",
     "LARGEST_ENUMERATION",
     "Annealed",
+    "Annealing",
     "Bracket",
     "annealed_log_partition",
     "bennett",

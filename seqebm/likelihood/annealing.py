@@ -22,6 +22,20 @@ PILOT_MACHINES, PILOT_RUNS, PILOT_INTERVALS = 32, 16, 64  #: of short annealings
 BLOCK = 2**18  #: numbers in the states of a layer that are led along a path together: 1 MB
 
 
+class Annealing(NamedTuple):
+    """How much is annealed.
+
+    Attributes:
+        runs: from each end, for each machine.
+        temperatures: number of β from 0 to 1.
+        sweeps: of the parallel tempering whose states runs from the model begin with.
+    """
+
+    runs: int = 100
+    temperatures: int = 500
+    sweeps: int = 50
+
+
 class Annealed(NamedTuple):
     """What annealing from both ends says of log Z, every entry [*rows], float64.
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from seqebm.likelihood.annealing import annealed_log_partition
+from seqebm.likelihood.annealing import Annealing, annealed_log_partition
 from seqebm.rbm import RBMEnergy
 
 if TYPE_CHECKING:
     from seqebm.models import SequenceModel
 
-RUNS, TEMPERATURES, SWEEPS = 100, 500, 50  #: of annealing, unless one says otherwise
 LEAST_EFFECTIVE = 0.1  #: share of the runs that must count for an estimate to be called good
 ERRORS = 3.0  #: standard errors by which the ends of a bracket are moved outwards
 
@@ -81,9 +80,9 @@ def bracket(
     frames: Tensor,
     lengths: Tensor | None = None,
     generator: torch.Generator | None = None,
-    runs: int = RUNS,
-    temperatures: int = TEMPERATURES,
-    sweeps: int = SWEEPS,
+    runs: int = Annealing().runs,
+    temperatures: int = Annealing().temperatures,
+    sweeps: int = Annealing().sweeps,
 ) -> Bracket:
     """log p(v_t | v_<t) of every frame from below and from above, each entry [batch, time].
 
@@ -111,7 +110,7 @@ def bracket(
     """
     with torch.no_grad():
         conditional, real, mask = model.conditionals(frames, lengths)
-        found = conditional.bracket(real, generator, runs, temperatures, sweeps)
+        found = conditional.bracket(real, generator, Annealing(runs, temperatures, sweeps))
     return Bracket(*(spread(x, mask) for x in found))
 
 
@@ -119,14 +118,13 @@ def rbm_bracket(
     rbm: RBMEnergy,
     v: Tensor,
     generator: torch.Generator | None,
-    runs: int = RUNS,
-    temperatures: int = TEMPERATURES,
-    sweeps: int = SWEEPS,
+    annealing: Annealing,
 ) -> Bracket:
     """log p(v) of a frame [*rows, visible] in every row's RBM, each entry [*rows], float64.
 
     Machines that are the same in all rows are annealed once, with frames of any row to begin with.
     """
+    runs, temperatures, sweeps = annealing
     free = rbm.free_energy(v).double()
     if all(_is_shared(bias) for bias in (rbm.visible_bias, rbm.hidden_bias)):
         visible_bias, hidden_bias = _one(rbm.visible_bias), _one(rbm.hidden_bias)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from seqebm import gibbs, likelihood
 from seqebm.checks import check_generator
+from seqebm.likelihood import Annealing, Bracket
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Units
 
@@ -46,8 +47,8 @@ class Conditional(ABC):
         """log p(frame) in nats, [*rows]."""
 
     def bracket(
-        self, frames: Tensor, generator: torch.Generator | None, *annealing: int
-    ) -> likelihood.Bracket:
+        self, frames: Tensor, generator: torch.Generator | None, annealing: Annealing
+    ) -> Bracket:
         """log p(frame) with bounds, see `likelihood.bracket`."""
         return likelihood.known(self.log_prob(frames, "exact"))
 
@@ -79,7 +80,7 @@ class Conditional(ABC):
         """What the model takes the frames to be, given the context and the frames themselves."""
 
 
-def _warn_of_bad_estimates(found: likelihood.Bracket) -> None:
+def _warn_of_bad_estimates(found: Bracket) -> None:
     """Say so where an annealed estimate is not to be trusted."""
     bad = int((~found.good).sum())
     if bad:
@@ -198,14 +199,14 @@ class RBMConditional(Conditional):
         if method == "exact":
             return likelihood.exact_log_prob(self.rbm, frames)
         with torch.no_grad():
-            found = self.bracket(frames, generator)
+            found = self.bracket(frames, generator, Annealing())
         _warn_of_bad_estimates(found)
         return found.estimate.to(frames.dtype)
 
     def bracket(
-        self, frames: Tensor, generator: torch.Generator | None, *annealing: int
-    ) -> likelihood.Bracket:
-        return likelihood.rbm_bracket(self.rbm, frames, generator, *annealing)
+        self, frames: Tensor, generator: torch.Generator | None, annealing: Annealing
+    ) -> Bracket:
+        return likelihood.rbm_bracket(self.rbm, frames, generator, annealing)
 
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
         check_method(method, ("auto", *self._means()))
@@ -392,9 +393,9 @@ class Innovation(Conditional):
         return log_p - self.scale.log().sum(-1)
 
     def bracket(
-        self, frames: Tensor, generator: torch.Generator | None, *annealing: int
-    ) -> likelihood.Bracket:
-        found = self.of.bracket(self._standard(frames), generator, *annealing)
+        self, frames: Tensor, generator: torch.Generator | None, annealing: Annealing
+    ) -> Bracket:
+        found = self.of.bracket(self._standard(frames), generator, annealing)
         return found.moved(-self.scale.log().sum(-1))
 
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:

@@ -1,0 +1,127 @@
+"""Train and measure models of polyphonic music (Boulanger-Lewandowski et al. 2012).
+
+    python datasets/polyphonic_music.py FOLDER/music_polyphonic RUNS
+    python docs/results/music.py train RUNS [NAME …]      # resumes what was stopped; hours
+    python docs/results/music.py measure RUNS [NAME …]    # writes music.json; hours
+
+A run is called SET-MODEL-SEED, such as jsb-rtrbm-1; all of a set or of a model are meant by
+`jsb` or `jsb-rtrbm`. Each is trained by one command, which is printed and kept with its figures:
+
+    seqebm train MODEL --data RUNS/SET.h5 --preset music --set KEY=VALUE … --out RUNS/SET-MODEL-SEED
+
+Settings were chosen on the validation data. Likelihoods are nats per frame, first frames included,
+every frame counting as much; those of RBMs by annealing from both ends.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from seqebm import evaluate
+from seqebm.data import Sequences, load_sequences
+from seqebm.learning import load_training
+from seqebm.learning.runs import open_run
+
+SETS = {
+    "jsb": "JSB_Chorales",
+    "piano": "Piano_midi",
+    "nottingham": "Nottingham",
+    "muse": "MuseData",
+}
+MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "lstm-nade", "lstm")
+SEEDS = (1, 2, 3)
+STEPS = {"jsb": 3000, "piano": 3000, "nottingham": 8000, "muse": 8000}
+CHANGES: dict[str, dict[str, float]] = {  # to the preset, by model, and by set and model
+    "trbm": {"noise": 0.15},
+    "rtrbm": {"noise": 0.15},
+    "rnn-rbm": {"state": 100, "noise": 0.2},
+    "lstm-rbm": {"state": 100, "noise": 0.2},
+    "lstm-nade": {"hidden": 150, "noise": 0.2, "lr": 0.005},
+    "lstm": {"noise": 0.2, "lr": 0.005},
+}
+ANNEALING = {"runs": 20, "temperatures": 100, "sweeps": 10}
+SAMPLES = 20  # of every frame, for the accuracy
+
+
+def chosen(names: list[str]) -> list[tuple[str, str, int]]:
+    """Sets, models and seeds of the runs that names stand for, short trainings first."""
+    every = [(s, m, seed) for s in SETS for seed in SEEDS for m in MODELS]
+    if not names:
+        return every
+    called = {run: (f"{run[0]}-", f"{run[0]}-{run[1]}-", f"{called_so(run)}-") for run in every}
+    return [run for run in every if any(f"{name}-" in called[run] for name in names)]
+
+
+def called_so(run: tuple[str, str, int]) -> str:
+    """The name of a run."""
+    return "-".join(map(str, run))
+
+
+def command(folder: Path, run: tuple[str, str, int]) -> list[str]:
+    """The command that trains a run."""
+    name, model, seed = run
+    keys = {"steps": STEPS[name], **CHANGES.get(model, {}), **CHANGES.get(f"{name}-{model}", {})}
+    settings = [f"--set={key}={value}" for key, value in {**keys, "seed": seed}.items()]
+    data, out = folder / f"{SETS[name]}.h5", folder / called_so(run)
+    line = ["seqebm", "train", model, "--data", str(data), "--preset", "music"]
+    return [*line, *settings, "--out", str(out)]
+
+
+def train(folder: Path, names: list[str]) -> None:
+    """Train, or go on training, one run after another."""
+    for run in chosen(names):
+        line = command(folder, run)
+        print(" ".join(line), flush=True)
+        subprocess.run([sys.executable, "-m", *line, "--resume"], check=True)
+
+
+def figures(folder: Path, run: tuple[str, str, int], data: Sequences) -> dict:
+    """What is kept of a run."""
+    path = folder / called_so(run)
+    model, training = open_run(path).model, load_training(path)[1]
+    report = {
+        "command": " ".join(command(Path("RUNS"), run)),
+        "steps": training["step"],
+        "seconds": training["seconds"],
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    for split in ("valid", "test"):
+        frames, lengths = data.split(split).padded()
+        found = evaluate.brackets(model, frames, lengths, generator(), None, **ANNEALING)
+        nats = evaluate.nats_per_frame(found, lengths)
+        report[split] = {**nats._asdict(), "good": nats.good}
+    source = generator()
+    samples = (evaluate.next_frames(model, frames, lengths, source) for _ in range(SAMPLES))
+    report["accuracy"] = evaluate.frame_accuracy(samples, frames, lengths)
+    return report
+
+
+def measure(folder: Path, names: list[str]) -> None:
+    """Measure finished runs and keep their figures; those of other runs stay as they are."""
+    out = Path(__file__).with_suffix(".json")
+    kept = json.loads(out.read_text()) if out.exists() else {"runs": {}}
+    for run in chosen(names):
+        if (folder / called_so(run) / "model.h5").exists():
+            data = load_sequences(folder / f"{SETS[run[0]]}.h5")
+            kept["runs"][called_so(run)] = {**figures(folder, run, data), "commit": _commit()}
+            kept |= {"torch": torch.__version__, "machine": platform.machine()}
+            out.write_text(json.dumps(kept, indent=1) + "\n")
+            print(called_so(run), kept["runs"][called_so(run)]["test"]["estimate"], flush=True)
+
+
+def generator(seed: int = 1) -> torch.Generator:
+    """A source of randomness."""
+    return torch.Generator().manual_seed(seed)
+
+
+def _commit() -> str:
+    line = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    {"train": train, "measure": measure}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3:])
