@@ -2,21 +2,16 @@
 
     python datasets/mnist.py [FOLDER [OUT]]
 
-FOLDER holds train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz; by default images_mnist in
-$SEQEBM_DATA. mnist.h5 is written to OUT, by default the same folder.
+FOLDER is by default images_mnist in $SEQEBM_DATA; mnist.h5 is written to OUT, by default there.
 
 Data card
-    source      LeCun, Cortes and Burges, yann.lecun.com/exdb/mnist; handwriting of employees of the
-                US Census Bureau and of pupils
-    frames      [100, 784] float32: an image of 28 × 28 pixels each. Those to train on are grey
-                levels from 0 to 1, to be drawn as zeros and ones at every step (recipe key
-                binarise); those to validate and test on were drawn once (seed 2), each pixel with
-                its grey level as the probability, as likelihoods of binary units need them. A
-                sequence is a hundred images in no order: there is no time in them
-    splits      train: the first 50000 images of the training file, shuffled (seed 1), for one batch
-                to have all digits; valid: its last 10000; test: the 10000 of the other file; both
-                in the order of the files. Labels are left out
-    yardstick   variance of the training images, summed over pixels: squared error of a mean image
+    source      LeCun, Cortes and Burges, yann.lecun.com/exdb/mnist
+    frames      [100, 784] float32: an image of 28 × 28 pixels each; a hundred make a sequence, in
+                no order. To train on there are grey levels from 0 to 1, to be drawn as zeros and
+                ones at every step (recipe key binarise); images to validate and test on were drawn
+                once (seed 2), with the grey levels as probabilities
+    splits      train: the first 50000 images of the training file, shuffled (seed 1); valid: its
+                last 10000; test: the 10000 of the other file. Labels are left out
     licence     not stated by the authors
 """
 
@@ -42,7 +37,7 @@ def images(path: Path) -> Tensor:
 
 
 def main() -> None:
-    """Write the file and print the yardstick."""
+    """Write the file and print the variance of the images to train on, summed over pixels."""
     given = [Path(argument) for argument in sys.argv[1:]]
     folder = given[0] if given else Path(os.environ.get("SEQEBM_DATA", "data")) / "images_mnist"
     out = given[1] if len(given) > 1 else folder

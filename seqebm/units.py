@@ -230,8 +230,8 @@ class Categorical(Units):
         ValueError: units that do not make whole groups.
 
     Example:
-        >>> Categorical(4, categories=2).mean(torch.tensor([0.0, 0.0, 0.0, 100.0]))
-        tensor([0.5000, 0.5000, 0.0000, 1.0000])
+        >>> Categorical(4, categories=2).mean(torch.tensor([0.0, 0.0, 1.0, 3.0]))
+        tensor([0.5000, 0.5000, 0.1192, 0.8808])
     """
 
     def __init__(self, size: int, categories: int) -> None:

@@ -42,7 +42,11 @@ def train(
     device: str,
     resume: bool,
 ) -> None:
-    """Train MODEL (rbm, trbm, rtrbm, rnn, lstm, gru, stack) and keep it in a folder."""
+    """Train a model and keep it in a folder.
+
+    MODEL is rbm, trbm, rtrbm, rnn, lstm, gru or stack; or a network and what it drives, CELL-rbm,
+    CELL-nade or CELL-orderless-nade with one of the cells rnn, lstm, gru, such as lstm-rbm.
+    """
     from seqebm.checks import usable_device
     from seqebm.learning import parallel, runs
     from seqebm.learning.recipes import make_recipe
@@ -224,9 +228,8 @@ def _in_words(report: dict[str, Any]) -> str:
         ]
     if "gain" in report:
         gain = report["gain"]
-        lines.append(
-            f"more than the other run, by frames: {gain['mean']:.4f} ± {gain['error']:.2g}"
-        )
+        error = "" if gain["error"] is None else f" ± {gain['error']:.2g}"
+        lines.append(f"more than the other run, frame by frame: {gain['mean']:.4f}{error}")
     if "accuracy" in report:
         lines.append(f"accuracy of sampled notes: {100 * report['accuracy']:.1f}%")
     return "\n".join(lines)
