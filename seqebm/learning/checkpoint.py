@@ -150,7 +150,7 @@ def _steps(model: SequenceModel) -> dict[str, int]:
     return {
         f"{name}.{steps}".lstrip("."): getattr(part, steps)
         for name, part in model.named_modules()
-        for steps in ("gibbs_steps", "sampling_steps")
+        for steps in ("gibbs_steps", "sampling_steps", "sampling_rungs")
         if steps in vars(part)
     }
 

@@ -18,6 +18,7 @@ from seqebm import gibbs, likelihood
 from seqebm.checks import check_generator
 from seqebm.likelihood import Annealing, Bracket
 from seqebm.rbm import RBMEnergy
+from seqebm.tempering import Path, parallel_tempering
 from seqebm.units import Units
 
 
@@ -156,6 +157,7 @@ class RBMConditional(Conditional):
             begin with. Machines that have learned sharp modes mix slowly, so it matters.
         gibbs_steps: k of the contrastive divergence that `loss` does.
         sampling_steps: sweeps of the chain that draws a sample.
+        rungs: of parallel tempering, by which that chain goes on if there are more than one.
         bf16: whether the chain in `loss` uses bf16 inside its products; nothing else does.
     """
 
@@ -163,6 +165,7 @@ class RBMConditional(Conditional):
     begin: Callable[[], Tensor]
     gibbs_steps: int
     sampling_steps: int
+    rungs: int = 1
     bf16: bool = False
 
     def loss(
@@ -235,7 +238,18 @@ class RBMConditional(Conditional):
         self, generator: torch.Generator | None, known: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         start = self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
-        return gibbs.chain(self.rbm, start, self.sampling_steps, generator, known=known)
+        if self.rungs == 1 or known is not None:
+            return gibbs.chain(self.rbm, start, self.sampling_steps, generator, known=known)
+        return gibbs.chain(self.rbm, self._tempered(start, generator), 1, generator)
+
+    def _tempered(self, start: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Where parallel tempering comes from `start`, [*rows, visible]."""
+        rbm = self.rbm  # all states are alike at β = 0, so that no mode is favoured on the way
+        path = Path(rbm, torch.zeros_like(rbm.visible_bias), torch.zeros_like(rbm.hidden_bias))
+        betas = torch.linspace(0, 1, self.rungs).to(start)
+        states = start.unsqueeze(-2).expand(self.rungs, *start.shape[:-1], 1, -1)
+        found = parallel_tempering(path, states, betas, self.sampling_steps, generator)
+        return found.v[-1].squeeze(-2)
 
     def with_state_axis(self) -> RBMConditional:
         return replace(

@@ -27,6 +27,8 @@ class EnergyModel(SequenceModel):
         hidden_bias: b_h, [hidden].
         gibbs_steps: k of the contrastive divergence in `loss`.
         sampling_steps: sweeps of the chain that draws a frame.
+        sampling_rungs: of the parallel tempering that draws a frame if there are more than one, for
+            machines in whose modes Gibbs chains stay (`seqebm.tempering`).
         bf16: whether the chains in `loss` use bf16 inside their products (`gibbs.chain`). Nothing
             else ever does: no prediction, no sample, no likelihood.
     """
@@ -47,6 +49,7 @@ class EnergyModel(SequenceModel):
         }
         self.gibbs_steps = 10
         self.sampling_steps = 50
+        self.sampling_rungs = 1
         self.bf16 = False
         self.weight = small_parameter(n_hidden, n_visible)
         self.visible_bias = small_parameter(n_visible)
@@ -77,6 +80,7 @@ class EnergyModel(SequenceModel):
             lambda: self.begin(context, rbm),
             self.gibbs_steps,
             self.sampling_steps,
+            self.sampling_rungs,
             self.bf16,
         )
 

@@ -79,10 +79,12 @@ def refuses(path, message=""):
 def test_every_model_is_the_same_after_loading(any_model, tmp_path):
     if hasattr(any_model, "gibbs_steps"):
         any_model.gibbs_steps, any_model.sampling_steps = 3, 7
+    if hasattr(any_model, "sampling_rungs"):
+        any_model.sampling_rungs = 5
     save(any_model, tmp_path / "model.h5")
     loaded = load(tmp_path / "model.h5")
     assert_same(any_model, loaded)
-    for name in ("gibbs_steps", "sampling_steps"):
+    for name in ("gibbs_steps", "sampling_steps", "sampling_rungs"):
         assert getattr(loaded, name, None) == getattr(any_model, name, None)
     trained = {name for name, _ in any_model.named_parameters()}
     assert {name for name, p in loaded.named_parameters() if p.requires_grad} == trained

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -221,3 +222,43 @@ def test_denoising_leaves_persistent_chains_where_they_are():
     frames = torch.rand(1, 3, 4)
     model.denoise(frames, frames > 0.5, sweeps=2)
     assert torch.equal(model.chains, before)
+
+
+def test_samples_by_parallel_tempering_are_in_all_modes():
+    """All units on or all off, where Gibbs chains stay where they begin."""
+    rbm = seqebm.RBM(6, 6).double()
+    with torch.no_grad():
+        rbm.weight.fill_(2.0)
+        rbm.visible_bias.fill_(-6.0)
+        rbm.hidden_bias.fill_(-6.0)
+    generator = torch.Generator().manual_seed(1)
+
+    def share():
+        drawn = rbm.sample(1, batch=2000, generator=generator)[:, 0]
+        on = drawn.mean(1)
+        assert bool(((on < 0.4) | (on > 0.6)).double().mean() > 0.95)
+        return float((on > 0.5).double().mean())
+
+    rbm.sampling_steps = 150
+    assert rbm.predict(torch.zeros(1, 1, 6).double(), method="exact").mean() == pytest.approx(0.5)
+    rbm.sampling_rungs = 8
+    assert share() == pytest.approx(0.5, abs=0.05)
+    off = torch.zeros(500, 6).double()
+    conditional, _, _ = rbm.conditionals(off.unsqueeze(1))
+    tempered = replace(conditional, rungs=8)._tempered(off, generator)
+    alone, _ = seqebm.gibbs.chain(conditional.rbm, off, 30, generator)
+    assert (tempered.mean(1) > 0.5).double().mean() == pytest.approx(0.5, abs=0.1)
+    assert (alone.mean(-1) > 0.5).double().mean() < 0.1
+
+
+def test_samples_by_parallel_tempering_have_the_exact_moments():
+    model = seqebm.RTRBM(4, 3).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.7, generator=torch.Generator().manual_seed(2))
+    model.sampling_rungs, model.sampling_steps = 4, 20
+    prefix = torch.ones(1, 2, 4).double()
+    drawn = model.sample(1, 20_000, prefix, torch.Generator().manual_seed(3))[:, 0]
+    following = torch.cat([prefix, torch.zeros(1, 1, 4).double()], dim=1)
+    mean = model.predict(following, method="exact")[0, -1]
+    z = (drawn.mean(0) - mean) / (mean * (1 - mean) / 20_000).sqrt()
+    assert z.abs().max() < 4.5
