@@ -19,8 +19,7 @@ from timing import take_turns
 from seqebm import gibbs
 from seqebm.likelihood import annealing
 from seqebm.rbm import RBMEnergy
-from seqebm.tempering import Path as AnnealingPath
-from seqebm.tempering import anneal, mean_field_paths
+from seqebm.tempering import AnnealingPath, anneal, mean_field_paths
 from seqebm.units import Bernoulli
 
 VISIBLE, HIDDEN, RUNS, TEMPERATURES = 88, 150, 100, 50

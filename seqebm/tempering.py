@@ -24,7 +24,7 @@ MEAN_FIELD_STEPS = 30  #: by which a base is found
 
 
 @dataclass(frozen=True)
-class Path:
+class AnnealingPath:
     """RBMs between a base (β = 0) and the target (β = 1).
 
     Their weights are β W and their biases lie on a straight line between those of the base and of
@@ -37,7 +37,7 @@ class Path:
 
     Example:
         >>> rbm = RBMEnergy(Bernoulli(2), torch.ones(1, 2), torch.zeros(2), torch.zeros(1))
-        >>> Path(rbm, torch.zeros(2), torch.zeros(1)).base_log_partition.exp()
+        >>> AnnealingPath(rbm, torch.zeros(2), torch.zeros(1)).base_log_partition.exp()
         tensor(8.)
     """
 
@@ -60,7 +60,7 @@ class Path:
 
 
 @torch.no_grad()
-def mean_field_paths(rbm: RBMEnergy, shares: Sequence[float]) -> list[Path]:
+def mean_field_paths(rbm: RBMEnergy, shares: Sequence[float]) -> list[AnnealingPath]:
     """Paths from independent units whose biases are a share of those of mean field.
 
     With the whole of them units of the base have about the means of the target's, and interactions
@@ -70,12 +70,12 @@ def mean_field_paths(rbm: RBMEnergy, shares: Sequence[float]) -> list[Path]:
     """
     v, h = gibbs.solve_mean_field(rbm, rbm.hidden_bias.sigmoid(), MEAN_FIELD_STEPS)
     b, c = rbm.visible.input_for(v), rbm.hidden.input_for(h)
-    return [Path(rbm, share * b, share * c) for share in shares]
+    return [AnnealingPath(rbm, share * b, share * c) for share in shares]
 
 
 @torch.no_grad()
 def anneal(
-    path: Path, v: Tensor, betas: Tensor, generator: torch.Generator | None = None
+    path: AnnealingPath, v: Tensor, betas: Tensor, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """Lead visible states along the path, with a Gibbs sweep at every β but the first.
 
@@ -104,7 +104,7 @@ def anneal(
 
 @torch.no_grad()
 def tempered_transitions(
-    path: Path, v: Tensor, betas: Tensor, generator: torch.Generator | None = None
+    path: AnnealingPath, v: Tensor, betas: Tensor, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """Propose states by going down the path and up again (Neal 1996); then a sweep for everyone.
 
@@ -140,7 +140,7 @@ class Tempered(NamedTuple):
 
 @torch.no_grad()
 def parallel_tempering(
-    path: Path,
+    path: AnnealingPath,
     v: Tensor,
     betas: Tensor,
     sweeps: int,
@@ -185,7 +185,7 @@ Machines = tuple[Units, Tensor, Tensor, Tensor, Tensor, Tensor]
 Draw = Callable[[Units, Tensor, int], Tensor]  # units, their means, layer: 0 hidden, 1 visible
 
 
-def _machines(path: Path) -> Machines:
+def _machines(path: AnnealingPath) -> Machines:
     target, rows = path.target, path.target.rows
     b, c = (_in_a_row(x, rows) for x in (target.visible_bias, target.hidden_bias))
     b0, c0 = (_in_a_row(x, rows) for x in (path.visible_bias, path.hidden_bias))

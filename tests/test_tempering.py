@@ -8,7 +8,7 @@ from seqebm import gibbs, sweeps, tempering
 from seqebm.likelihood import exact_mean, exact_samples, log_partition
 from seqebm.rbm import RBMEnergy
 from seqebm.tempering import (
-    Path,
+    AnnealingPath,
     anneal,
     mean_field_paths,
     parallel_tempering,
@@ -228,7 +228,7 @@ def test_no_sweeps_are_refused():
 
 def test_a_path_of_one_machine_for_all_runs():
     rbm = machines(rows=())
-    path = Path(rbm, torch.zeros(5).double(), torch.zeros(4).double())
+    path = AnnealingPath(rbm, torch.zeros(5).double(), torch.zeros(4).double())
     end, gain = anneal(path, path.base_samples(6, generator()), torch.linspace(0, 1, 3).double())
     assert end.shape == (6, 5)
     assert gain.shape == (6,)

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqebm import gibbs
 from seqebm.likelihood.exact import enumerated_units, exact_samples
 from seqebm.rbm import RBMEnergy
-from seqebm.tempering import Path, anneal, mean_field_paths, parallel_tempering
+from seqebm.tempering import AnnealingPath, anneal, mean_field_paths, parallel_tempering
 
 ENUMERATED_SAMPLES = 12  #: units of the smaller layer up to which exact samples are drawn
 RUNGS = 10  #: of the parallel tempering that draws samples of larger machines
@@ -111,7 +111,11 @@ def annealed_log_partition(
 
 
 def _model_samples(
-    path: Path, start: Tensor, rungs: Tensor, sweeps: int, generator: torch.Generator | None
+    path: AnnealingPath,
+    start: Tensor,
+    rungs: Tensor,
+    sweeps: int,
+    generator: torch.Generator | None,
 ) -> Tensor:
     """Visible states of the target, [machines, runs, visible]: exact ones where they can be had."""
     if enumerated_units(path.target) <= ENUMERATED_SAMPLES:
@@ -121,7 +125,7 @@ def _model_samples(
 
 
 def _both_ends(
-    path: Path, samples: Tensor, betas: Tensor, generator: torch.Generator | None
+    path: AnnealingPath, samples: Tensor, betas: Tensor, generator: torch.Generator | None
 ) -> Annealed:
     """The estimates from as many samples of the base as there are of the target."""
     _, up = anneal(path, path.base_samples(samples.shape[-2], generator), betas, generator)
@@ -180,7 +184,7 @@ def bennett(forward: Tensor, reverse: Tensor) -> Tensor:
 
 def narrowest_path(
     rbm: RBMEnergy, start: Tensor, sweeps: int, generator: torch.Generator | None
-) -> Path:
+) -> AnnealingPath:
     """The path from a mean-field base on which a short annealing leaves the least between bounds.
 
     Args:
@@ -202,7 +206,7 @@ def narrowest_path(
 
 
 @torch.no_grad()
-def spaced(path: Path, count: int, generator: torch.Generator | None = None) -> Tensor:
+def spaced(path: AnnealingPath, count: int, generator: torch.Generator | None = None) -> Tensor:
     """Values of β from 0 to 1 with as much change between any two neighbours, [count].
 
     Change is the standard deviation of ∂log f_β(v)/∂β, averaged over some of the machines, as a
@@ -250,12 +254,14 @@ def _part(rbm: RBMEnergy, which: Tensor | slice) -> RBMEnergy:
     return replace(rbm, visible_bias=visible_bias, hidden_bias=hidden_bias)
 
 
-def _part_of(path: Path, which: Tensor | slice) -> Path:
+def _part_of(path: AnnealingPath, which: Tensor | slice) -> AnnealingPath:
     """The path of some of the machines."""
-    return Path(_part(path.target, which), path.visible_bias[which], path.hidden_bias[which])
+    return AnnealingPath(
+        _part(path.target, which), path.visible_bias[which], path.hidden_bias[which]
+    )
 
 
-def _blocks(path: Path, states: Tensor) -> Iterator[tuple[Path, Tensor]]:
+def _blocks(path: AnnealingPath, states: Tensor) -> Iterator[tuple[AnnealingPath, Tensor]]:
     """The machines and their states in blocks that fit in a processor's cache."""
     size = max(1, BLOCK // (states.shape[-2] * max(path.target.weight.shape)))
     for first in range(0, len(states), size):

@@ -18,7 +18,7 @@ from seqebm import gibbs, likelihood
 from seqebm.checks import check_generator
 from seqebm.likelihood import Annealing, Bracket
 from seqebm.rbm import RBMEnergy
-from seqebm.tempering import Path, parallel_tempering
+from seqebm.tempering import AnnealingPath, parallel_tempering
 from seqebm.units import Units
 
 
@@ -245,7 +245,9 @@ class RBMConditional(Conditional):
     def _tempered(self, start: Tensor, generator: torch.Generator | None) -> Tensor:
         """Where parallel tempering comes from `start`, [*rows, visible]."""
         rbm = self.rbm  # all states are alike at β = 0, so that no mode is favoured on the way
-        path = Path(rbm, torch.zeros_like(rbm.visible_bias), torch.zeros_like(rbm.hidden_bias))
+        path = AnnealingPath(
+            rbm, torch.zeros_like(rbm.visible_bias), torch.zeros_like(rbm.hidden_bias)
+        )
         betas = torch.linspace(0, 1, self.rungs).to(start)
         states = start.unsqueeze(-2).expand(self.rungs, *start.shape[:-1], 1, -1)
         found = parallel_tempering(path, states, betas, self.sampling_steps, generator)
