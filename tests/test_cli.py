@@ -1000,6 +1000,8 @@ def test_what_is_denoised_when_the_command_is_stopped_can_be_played(number, grou
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell starts what it runs in the background with this signal ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         while not (Path("new.mp4").exists() and Path("new.mp4").stat().st_size > 20_000):
             assert process.poll() is None
