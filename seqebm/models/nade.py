@@ -262,7 +262,8 @@ class AutoregressiveFrame(Conditional):
         nade, shape = self.nade, self.visible_bias.shape
         b, c = (x.reshape(-1, x.shape[-1]) for x in (self.visible_bias, self.hidden_bias))
         held = torch.full_like(b, torch.nan) if known is None else known.reshape(b.shape)
-        v, mean, drive, row = torch.empty_like(b), torch.empty_like(b), c, torch.arange(len(b))
+        v, mean, drive = torch.empty_like(b), torch.empty_like(b), c
+        row = torch.arange(len(b), device=b.device)
         for unit in orders.t():
             p = (b[row, unit] + (drive.sigmoid() * nade.output_weight[unit]).sum(-1)).sigmoid()
             mean[row, unit] = overlaid(p, held[row, unit])
