@@ -99,7 +99,7 @@ class OrderlessNADE(NADE):
         p(v_i = 1 | v_known) = σ(b_i + V_i σ(c + Σ_{j known} (W_j v_j + M_j)))
 
     Likelihoods and samples are those of the even mixture of eight orders, always the same ones,
-    which is better than any of them. Missing units are filled in from all that are known.
+    which is better than any of them. Missing units are filled in or drawn from all that are known.
 
     Args:
         n_visible: number of visible units.
@@ -242,18 +242,13 @@ class AutoregressiveFrame(Conditional):
     ) -> tuple[Tensor, Tensor]:
         """Unit after unit. With known values each unit is drawn given those that come before it."""
         check_generator(generator, self.visible_bias.device)
-        count = self.visible_bias[..., 0].numel()
-        orders = self._drawn_orders(count, generator)
+        orders = self._drawn_orders(known, generator)
         unit = Bernoulli(1)
         return self._ancestral(orders, known, lambda p: unit.sample(p, generator))
 
-    def _drawn_orders(self, count: int, generator: torch.Generator | None) -> Tensor:
-        """An order for each of `count` rows, [count, visible]; one for all where there is one."""
-        device = self.visible_bias.device
-        orders = torch.tensor(self.nade.orders, device=device)
-        if len(orders) == 1:
-            return orders
-        return orders[torch.randint(len(orders), (count,), generator=generator, device=device)]
+    def _drawn_orders(self, known: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """An order for each row, [rows, visible], or one for all."""
+        return torch.tensor(self.nade.orders, device=self.visible_bias.device)
 
     def _ancestral(
         self, orders: Tensor, known: Tensor | None, choose: Callable[[Tensor], Tensor]
@@ -320,6 +315,16 @@ class OrderlessFrame(AutoregressiveFrame):
         x = self.given(frames.masked_fill(~known, torch.nan)).x
         each = F.binary_cross_entropy_with_logits(x, frames, reduction="none")
         return each.masked_fill(known, 0.0).sum(-1) * size / (size - count.squeeze(-1))
+
+    def _drawn_orders(self, known: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """One of the orders for each row; in each what is known comes first."""
+        rows, device = self.visible_bias[..., 0].numel(), self.visible_bias.device
+        every = torch.tensor(self.nade.orders, device=device)
+        orders = every[torch.randint(len(every), (rows,), generator=generator, device=device)]
+        if known is None:
+            return orders
+        free = known.reshape(orders.shape).isnan().gather(1, orders)
+        return orders.gather(1, free.byte().argsort(dim=1, stable=True))
 
     def fill(self, known: Tensor) -> Tensor:
         """Each unit by its mean given all that are known, before or after it."""

@@ -136,6 +136,16 @@ def test_an_orderless_nade_fills_in_from_what_comes_later_too():
     assert torch.equal(plain.fill(known)[:, :3], plain.fill(other)[:, :3])
 
 
+def test_an_orderless_nade_draws_what_is_free_from_all_that_is_known():
+    one = frame(build("orderless"), ())
+    many = one.nade(torch.cat([one.visible_bias, one.hidden_bias]).expand(20_000, -1))
+    known = torch.tensor([1.0, torch.nan, 0.0, 1.0]).double()
+    drawn, mean = many.sample(generator(), known.expand(20_000, -1))
+    p = one.given(known).mean("exact", None)[1].detach()
+    torch.testing.assert_close(mean[:, 1].detach(), p.expand(20_000))
+    assert abs(float((drawn[:, 1].mean() - p) / (p * (1 - p) / 20_000).sqrt())) < 4
+
+
 def test_the_orderless_loss_is_the_mean_over_all_orders():
     """E[loss] = mean over all 3! orders of −log p(v), and its gradient likewise."""
     nade = build("orderless", 3)
