@@ -18,6 +18,7 @@ from seqebm import likelihood
 from seqebm.checks import check_generator
 from seqebm.models import TRBM, SequenceModel, Stack
 from seqebm.models.base import BEFORE, at
+from seqebm.models.conditionals import EXACT_LOG_PROB
 from seqebm.models.temporal import Context
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli
@@ -300,7 +301,7 @@ def _machines(model: TRBM, contexts: Context, t: int, windows: Tensor | None) ->
 
 def _log_prob(rbm: RBMEnergy, frame: Tensor, windows: Tensor | None) -> Tensor:
     """log p(v_t) under each of the RBMs."""
-    if likelihood.enumerated_units(rbm) <= likelihood.LARGEST_ENUMERATION:
+    if likelihood.enumerated_units(rbm) <= EXACT_LOG_PROB:
         return likelihood.exact_log_prob(rbm, frame)
     start = rbm.hidden_bias.sigmoid() if windows is None else windows[..., 0, :]
     return -rbm.free_energy(frame) - likelihood.mean_field_log_partition(rbm, start)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import seqebm
-from seqebm import cli
+from seqebm import cli, video
 from seqebm.units import Gaussian
 
 # torch gives some warnings once a process; as errors they would hit whichever test comes first
@@ -137,3 +137,19 @@ def refused(command):
         return err.strip()
 
     return run
+
+
+@pytest.fixture
+def pictures_written(monkeypatch):
+    """From when it is called on, pictures are not written: they and their rates, by file."""
+
+    def begin():
+        shown = {}
+
+        def save(path, pictures, frame_rate=25.0):
+            shown[str(path)] = (pictures, frame_rate)
+
+        monkeypatch.setattr(video, "save", save)
+        return shown
+
+    return begin

@@ -10,7 +10,7 @@ import torch
 from conftest import TINY
 
 import seqebm
-from seqebm import figures, video
+from seqebm import figures
 from seqebm.data import load_sequences
 from seqebm.data.mocap import (
     Joint,
@@ -298,19 +298,9 @@ def test_the_quality_of_motions_is_that_of_their_joints(run, done):
 # --- videos ----------------------------------------------------------------------------------
 
 
-def written(monkeypatch):
-    shown = {}
-
-    def save(path, pictures, frame_rate=25.0):
-        shown[str(path)] = (pictures, frame_rate)
-
-    monkeypatch.setattr(video, "save", save)
-    return shown
-
-
-def test_recordings_and_data_are_shown_as_figures(done, monkeypatch):
+def test_recordings_and_data_are_shown_as_figures(done, pictures_written):
     done(PREPARE)
-    shown = written(monkeypatch)
+    shown = pictures_written()
     done("render walk-1.bvh --out a.mp4")
     recorded = figures.resampled(read_bvh("walk-1.bvh"), 30)
     assert np.array_equal(shown["a.mp4"][0], figures.figure(recorded))

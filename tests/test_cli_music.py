@@ -171,8 +171,8 @@ def test_a_piece_is_continued_at_its_own_speed(run, done):
     assert torch.equal(made.frames[6:], drawn)
 
 
-def test_pictures_say_what_was_given(run, done, monkeypatch):
-    shown = written(monkeypatch)
+def test_pictures_say_what_was_given(run, done, pictures_written):
+    shown = pictures_written()
     done("sample run --frames 9 --prompt piece-4.mid --prompt-frames 6 --out new.png")
     done("sample run --frames 9 --prompt piece-4.mid --prompt-frames 6 --out new.h5")
     expected = pianoroll.still(load_sequences("new.h5")[0].frames, given=6)
@@ -213,19 +213,9 @@ def test_motions_are_no_music_and_music_is_no_motion(run, refused):
 # --- pictures and sound ----------------------------------------------------------------------
 
 
-def written(monkeypatch):
-    shown = {}
-
-    def save(path, pictures, frame_rate=25.0):
-        shown[str(path)] = (pictures, frame_rate)
-
-    monkeypatch.setattr(video, "save", save)
-    return shown
-
-
-def test_music_is_shown_as_a_roll(done, monkeypatch):
+def test_music_is_shown_as_a_roll(done, pictures_written):
     done(PREPARE)
-    shown = written(monkeypatch)
+    shown = pictures_written()
     done("render piece-1.mid --out a.png")
     assert np.array_equal(shown["a.png"][0], pianoroll.still(piece(1).frames))
     done("render data.h5 --count 4 --out b.png")
@@ -259,10 +249,10 @@ def test_music_can_be_heard(done):
     np.testing.assert_allclose(samples[: len(expected)], expected[: len(samples)], atol=1e-3)
 
 
-def test_probabilities_are_shown_by_brightness(done, monkeypatch):
+def test_probabilities_are_shown_by_brightness(done, pictures_written):
     means = Sequences([Sequence(piece(1).frames * 0.5)], PianoRoll().to_json())
     save_sequences("means.h5", means)
-    shown = written(monkeypatch)
+    shown = pictures_written()
     done("render means.h5 --out a.png")
     assert np.array_equal(shown["a.png"][0], pianoroll.still(means[0].frames))
 

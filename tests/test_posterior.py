@@ -278,3 +278,13 @@ def test_other_models_and_bad_arguments():
         exact_posterior(seqebm.TRBM(3, 5, order=3), v)
     with pytest.raises(ValueError, match="samples: expected at least 2, got 1"):
         lower_bound(model, v, samples=1)
+
+
+def test_machines_of_more_than_twenty_units_are_not_enumerated(monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("enumerated")
+
+    monkeypatch.setattr(likelihood, "exact_log_prob", refuse)
+    model = seqebm.TRBM(21, 21)
+    found = particle_posterior(model, torch.zeros(1, 2, 21), particles=3)
+    assert bool(found.log_prob.isfinite().all())
