@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from seqebm.models import SequenceModel
 
 ACCURACY_SAMPLES = 10  #: of every frame, over which the accuracy of music is averaged
+WATCHED = (20, 300)  #: held-out sequences, and first frames of each, that watch over a training
 
 
 @click.command()
@@ -257,10 +258,10 @@ def _training_data(source: str, recipe: Recipe) -> tuple[Sequences | None, Seque
     from seqebm.data import load_sequences
 
     if source == "balls":
-        return None, _fresh_videos(recipe, 20)
+        return None, _fresh_videos(recipe, WATCHED[0])
     sequences = load_sequences(source)
     held_out = part(sequences, "valid", "test")
-    return _training_part(sequences, source), None if held_out is None else held_out[:20]
+    return _training_part(sequences, source), held_out
 
 
 def _training_part(sequences: Sequences, source: str) -> Sequences:
@@ -304,13 +305,15 @@ def _yardstick_data(run: Run, training: str | None) -> Sequences:
 
 
 def _next_frame_error(model: SequenceModel, held_out: Sequences | None) -> dict[str, float]:
-    """The error of held-out sequences for the history; nothing where there are none."""
+    """The error of a few held-out sequences for the history; nothing where there are none."""
     from seqebm.evaluate import prediction_errors
 
     if held_out is None:
         return {}
     device = next(model.parameters()).device
-    frames, lengths = (part.to(device) for part in held_out.padded())
+    count, longest = WATCHED
+    frames, lengths = (part.to(device) for part in held_out[:count].padded())
+    frames, lengths = frames[:, :longest], lengths.clamp(max=longest)
     try:
         return {"error": float(prediction_errors(model.predict, frames, lengths).mean())}
     except ValueError:  # predictions that are not finite; the next step will say what is wrong
