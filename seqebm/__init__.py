@@ -5,7 +5,7 @@ A sequence model is a memory and a conditional: `TRBM`, `RTRBM`, `RNNRBM`, `RNN`
 `save` and `load`.
 """
 
-from seqebm import data
+from seqebm import cells, data
 from seqebm.learning import fit, load, save
 from seqebm.models import NADE, RBM, RNN, RNNRBM, RTRBM, TRBM, Innovations, OrderlessNADE, Stack
 
@@ -20,6 +20,7 @@ __all__ = [
     "Innovations",
     "OrderlessNADE",
     "Stack",
+    "cells",
     "data",
     "fit",
     "load",

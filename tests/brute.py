@@ -122,25 +122,131 @@ def frame_weights(model, bv, bh, states):
 
 
 def state(model, frames, t):
-    """The state of a recurrent network before frame t, one step of torch's equations at a time."""
-    cell = model.cell
+    """What the recurrent network of a model shows before frame t."""
+    return shown(model.cell, frames[:t])[-1]
+
+
+def shown(cell, frames):
+    """What a recurrent network shows before the first frame and after each, step by step."""
     weights = {name: array(p) for name, p in cell.named_parameters()}
-    h = array(model.initial_hidden)[0]
-    c = array(model.initial_cell)[0] if model.initial_cell is not None else None
-    for v in frames[:t]:
-        x = weights["weight_ih_l0"] @ v + weights["bias_ih_l0"]
-        y = weights["weight_hh_l0"] @ h + weights["bias_hh_l0"]
-        if isinstance(cell, torch.nn.LSTM):
-            i, f, g, o = np.split(x + y, 4)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            h = sigmoid(o) * np.tanh(c)
-        elif isinstance(cell, torch.nn.GRU):
-            (xr, xz, xn), (yr, yz, yn) = np.split(x, 3), np.split(y, 3)
-            z = sigmoid(xz + yz)
-            h = (1 - z) * np.tanh(xn + sigmoid(xr + yr) * yn) + z * h
-        else:
-            h = np.tanh(x + y)
-    return h
+    kind = cell.settings["kind"]
+    return stacked_steps(cell, frames) if kind == "stacked" else STEPS[kind](cell, weights, frames)
+
+
+def stacked_steps(cell, frames):
+    frames = np.reshape(frames, (len(frames), cell.input_size))
+    below, outputs = frames, []
+    for layer in cell.cells:
+        outputs.append(shown(layer, below))
+        below = np.hstack([frames, outputs[-1][1:]])
+    return np.hstack(outputs)
+
+
+def fused_inputs(weights, v, h):
+    x = weights["network.weight_ih_l0"] @ v + weights["network.bias_ih_l0"]
+    return x, weights["network.weight_hh_l0"] @ h + weights["network.bias_hh_l0"]
+
+
+def rnn_steps(cell, weights, frames):
+    found = [weights["initial_hidden"][0]]
+    for v in frames:
+        found.append(np.tanh(sum(fused_inputs(weights, v, found[-1]))))
+    return np.array(found)
+
+
+def lstm_steps(cell, weights, frames):
+    found, c = [weights["initial_hidden"][0]], weights["initial_cell"][0]
+    for v in frames:
+        i, f, g, o = np.split(sum(fused_inputs(weights, v, found[-1])), 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        found.append(sigmoid(o) * np.tanh(c))
+    return np.array(found)
+
+
+def gru_steps(cell, weights, frames):
+    found = [weights["initial_hidden"][0]]
+    for v in frames:
+        (xr, xz, xn), (yr, yz, yn) = (np.split(x, 3) for x in fused_inputs(weights, v, found[-1]))
+        z = sigmoid(xz + yz)
+        found.append((1 - z) * np.tanh(xn + sigmoid(xr + yr) * yn) + z * found[-1])
+    return np.array(found)
+
+
+def skip_rnn_steps(cell, weights, frames):
+    """Sutskever 2013, sec. 2.5, with W_n h_{t-n} of several lags."""
+    found = []
+    e = {"tanh": np.tanh, "sigmoid": sigmoid}[cell.settings["nonlinearity"]]
+    for t, v in enumerate(frames):
+        u = weights["visible_to_hidden"] @ v + weights["hidden_bias"]
+        for n in range(1, cell.settings["order"] + 1):
+            u = u + weights["hidden_to_hidden"][n - 1] @ lagged(
+                found, weights["initial_hidden"], t, n
+            )
+        found.append(e(u))
+    return np.array([weights["initial_hidden"][0], *found])
+
+
+def tensor_rnn_steps(cell, weights, frames):
+    """Sutskever 2013, eqs. 5.1 and 5.3."""
+    found = [weights["initial_hidden"]]
+    for v in frames:
+        matrix = sum(value * m for value, m in zip(v, weights["hidden_to_hidden"], strict=True))
+        u = weights["visible_to_hidden"] @ v + matrix @ found[-1] + weights["hidden_bias"]
+        found.append(np.tanh(u))
+    return np.array(found)
+
+
+def mrnn_steps(cell, weights, frames):
+    """Sutskever 2013, eqs. 5.5 and 5.6."""
+    found = [weights["initial_hidden"]]
+    for v in frames:
+        f = np.diag(weights["visible_to_factors"] @ v) @ weights["hidden_to_factors"] @ found[-1]
+        u = weights["factors_to_hidden"] @ f + weights["visible_to_hidden"] @ v
+        found.append(np.tanh(u + weights["hidden_bias"]))
+    return np.array(found)
+
+
+def mlstm_steps(cell, weights, frames):
+    """Krause 2015, algorithm 7."""
+    found, c = [weights["initial_hidden"]], weights["initial_cell"]
+    for v in frames:
+        m = (weights["hidden_to_factors"] @ found[-1]) * (weights["visible_to_factors"] @ v)
+        inputs = weights["visible_to_gates"] @ v + weights["factors_to_gates"] @ m
+        omega, phi, rho, x = np.split(inputs + weights["gate_bias"], 4)
+        c = sigmoid(omega) * x + c * sigmoid(phi)
+        found.append(np.tanh(c * sigmoid(rho)))
+    return np.array(found)
+
+
+def memory_lstm_steps(cell, weights, frames):
+    """Sutskever 2013, eqs. 2.37 to 2.43."""
+    h, m, shown = (weights[f"initial_{name}"] for name in ("hidden", "memory", "shown"))
+    w_hv, w_igv, w_iv, w_ov, w_fv = np.split(weights["visible_weight"], 5)
+    w_hm, w_igm, w_im, w_om, w_fm = np.split(weights["memory_weight"], 5)
+    w_igh, w_ih, w_oh, w_fh = np.split(weights["gate_weight"], 4)
+    found = [np.concatenate([h, shown])]
+    for v in frames:
+        h = np.tanh(weights["hidden_to_hidden"] @ h + w_hv @ v + w_hm @ shown)
+        gate = sigmoid(w_igh @ h + w_igv @ v + w_igm @ shown)
+        i = np.tanh(w_ih @ h + w_iv @ v + w_im @ shown)
+        o = sigmoid(w_oh @ h + w_ov @ v + w_om @ shown)
+        f = sigmoid(weights["forget_bias"] + w_fh @ h + w_fv @ v + w_fm @ shown)
+        m = m * f + i * gate
+        shown = m * o
+        found.append(np.concatenate([h, shown]))
+    return np.array(found)
+
+
+STEPS = {
+    "rnn": rnn_steps,
+    "lstm": lstm_steps,
+    "gru": gru_steps,
+    "skip-rnn": skip_rnn_steps,
+    "tensor-rnn": tensor_rnn_steps,
+    "mrnn": mrnn_steps,
+    "mlstm": mlstm_steps,
+    "memory-lstm": memory_lstm_steps,
+}
 
 
 def rnn_log_densities(model, frames, t, states):

@@ -1,152 +1,173 @@
+"""Recurrent cores against the equations of their sources, written out in tests/brute.py."""
+
+import brute
 import pytest
 import torch
+from torch import nn
 
-import seqebm
-from seqebm.cells import delay, recurrence, taps, taps_of_data
+from seqebm.cells import (
+    CELLS,
+    MRNN,
+    Cell,
+    FusedCell,
+    StackedCells,
+    StandardRNN,
+    TensorRNN,
+    as_cell,
+    make_cell,
+)
+from seqebm.cells.named import cell_from
 
-
-def normal(*shape, seed):
-    source = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=source, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("order", [1, 2, 3, 7])
-@pytest.mark.parametrize("time", [0, 1, 5])
-def test_delay_gives_the_vectors_before_each_time(order, time):
-    initial, sequence = normal(2, order, 3, seed=1), normal(2, time, 3, seed=2)
-    got = delay(initial, sequence)
-    assert got.shape == (2, time + 1, order, 3)
-    for t in range(time + 1):
-        for n in range(order):
-            at = t - 1 - n  # the time of lag n + 1; times −1, −2 … are initial[0], initial[1] …
-            expected = sequence[:, at] if at >= 0 else initial[:, -1 - at]
-            assert torch.equal(got[:, t, n], expected)
-
-
-def test_a_delay_line_without_taps_is_empty():
-    assert delay(torch.zeros(2, 0, 3), torch.zeros(2, 5, 3)).shape == (2, 6, 0, 3)
-
-
-def test_delay_carries_gradients_to_the_initial_values():
-    initial = normal(1, 3, 2, seed=1).requires_grad_()
-    delay(initial, torch.zeros(1, 2, 2).double()).sum().backward()
-    # after the window of time 0, lag n + 1 is seen at the times while it has not moved out
-    assert initial.grad[0, :, 0].tolist() == [3.0, 2.0, 1.0]
+MADE = {
+    **{name: lambda name=name: make_cell(name, 3, 4) for name in CELLS},
+    "relu": lambda: make_cell("rnn", 3, 4, nonlinearity="relu"),
+    "two layers": lambda: make_cell("lstm", 3, 4, layers=2),
+    "skips": lambda: StandardRNN(3, 4, order=3),
+    "sigmoid": lambda: StandardRNN(3, 4, nonlinearity="sigmoid"),
+    "factors": lambda: MRNN(3, 4, factors=6),
+    "stacked": lambda: StackedCells(
+        [make_cell("mrnn", 3, 4), make_cell("gru", 7, 2), make_cell("memory-lstm", 5, 4)]
+    ),
+}
 
 
-@pytest.mark.parametrize("order", [1, 3])
-def test_taps_sum_the_products(order):
-    windows, weights = normal(2, 4, order, 3, seed=1), normal(order, 5, 3, seed=2)
-    got = taps(windows, weights)
-    assert got.shape == (2, 4, 5)
-    for b in range(2):
-        for t in range(4):
-            expected = sum(weights[n] @ windows[b, t, n] for n in range(order))
-            torch.testing.assert_close(got[b, t], expected)
-
-
-@pytest.mark.parametrize("order", [1, 3])
-@pytest.mark.parametrize("time", [0, 1, 5])
-def test_taps_of_data_equal_taps(order, time):
-    data, results = normal(2, time, 3, seed=3), []
-    for tap in (taps, taps_of_data):
-        initial = normal(order, 3, seed=1).requires_grad_()
-        weights = normal(order, 5, 3, seed=2).requires_grad_()
-        out = tap(delay(initial.expand(2, order, 3), data), weights)
-        (out * normal(2, time + 1, 5, seed=4)).sum().backward()
-        results.append((out, initial.grad, weights.grad))
-    for expected, got in zip(*results, strict=True):
-        torch.testing.assert_close(got, expected)
-
-
-def test_taps_of_data_pass_gradcheck_twice():
-    def early(initial, weights):
-        return taps_of_data(delay(initial, normal(2, 4, 2, seed=3)), weights)
-
-    arguments = normal(2, 2, 2, seed=1).requires_grad_(), normal(2, 3, 2, seed=2).requires_grad_()
-    assert torch.autograd.gradcheck(early, arguments)
-    assert torch.autograd.gradgradcheck(early, arguments)
-
-
-def plain_recurrence(drive, weight, initial):
-    """r_t = σ(drive_t + W′ r_{t−1}), left to autograd."""
-    states = [initial]
-    for t in range(drive.shape[1]):
-        states.append(torch.sigmoid(drive[:, t] + states[-1] @ weight.T))
-    return torch.stack(states, dim=1)
-
-
-def inputs(batch=2, time=4, hidden=3):
-    drive = normal(batch, time, hidden, seed=1)
-    weight, initial = normal(hidden, hidden, seed=2), normal(batch, hidden, seed=3)
-    return [x.requires_grad_() for x in (drive, weight, initial)]
-
-
-@pytest.mark.parametrize(("batch", "time", "hidden"), [(2, 4, 3), (1, 1, 1), (3, 9, 2), (2, 0, 3)])
-def test_recurrence_and_its_gradient_equal_the_plain_loop(batch, time, hidden):
-    expected_inputs = inputs(batch, time, hidden)
-    got_inputs = inputs(batch, time, hidden)
-    expected, got = plain_recurrence(*expected_inputs), recurrence(*got_inputs)
-    torch.testing.assert_close(got, expected)
-    upstream = normal(*got.shape, seed=4)
-    for result in (expected, got):
-        result.backward(upstream)
-    for a, b in zip(got_inputs, expected_inputs, strict=True):
-        torch.testing.assert_close(a.grad, torch.zeros_like(a) if b.grad is None else b.grad)
-
-
-def test_recurrence_passes_gradcheck():
-    assert torch.autograd.gradcheck(recurrence, inputs())
-
-
-def test_recurrence_can_be_differentiated_twice():
-    assert torch.autograd.gradgradcheck(recurrence, inputs())
-
-
-def test_the_hessian_of_a_log_likelihood_through_the_recurrence():
-    """Rows of the Hessian against differences of gradients."""
+@pytest.fixture(params=MADE)
+def cell(request):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        model = seqebm.RTRBM(3, 2).double()
-    parameters, frames = list(model.parameters()), normal(2, 4, 3, seed=5).sigmoid().round()
-
-    def gradient(**options):
-        return torch.autograd.grad(model.log_prob(frames).sum(), parameters, **options)
-
-    direction = [normal(*p.shape, seed=i) for i, p in enumerate(parameters)]
-    slope = sum((g * d).sum() for g, d in zip(gradient(create_graph=True), direction, strict=True))
-    exact = torch.autograd.grad(slope, parameters)
-    sides = []
-    for sign in (1, -1):
-        with torch.no_grad():
-            for p, d in zip(parameters, direction, strict=True):
-                p.add_(d, alpha=sign * 1e-5)
-        sides.append(gradient())
-        with torch.no_grad():
-            for p, d in zip(parameters, direction, strict=True):
-                p.sub_(d, alpha=sign * 1e-5)
-    for name, a, b, got in zip(dict(model.named_parameters()), *sides, exact, strict=True):
-        torch.testing.assert_close(got, (a - b) / 2e-5, rtol=1e-5, atol=1e-7, msg=name)
+        cell = MADE[request.param]().double()
+        for parameter in cell.parameters():
+            nn.init.normal_(parameter, std=0.6)
+    return cell
 
 
-@pytest.mark.parametrize("place", [(slice(None), 0), (slice(None), 2), (0, -1), (1, 1, 2)])
-def test_the_gradient_of_a_part_of_the_states(place):
-    got_inputs, expected_inputs = inputs(), inputs()
-    recurrence(*got_inputs)[place].sum().backward()
-    plain_recurrence(*expected_inputs)[place].sum().backward()
-    for a, b in zip(got_inputs, expected_inputs, strict=True):
-        torch.testing.assert_close(a.grad, torch.zeros_like(a) if b.grad is None else b.grad)
+def frames(batch=2, time=5, seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, time, 3, generator=generator, dtype=torch.float64)
 
 
-def test_the_initial_state_is_used_as_it_is():
-    initial = torch.tensor([[-5.0, 7.0]])
-    states = recurrence(torch.zeros(1, 1, 2), torch.eye(2), initial)
-    assert torch.equal(states[:, 0], initial)
-    torch.testing.assert_close(states[:, 1], initial.sigmoid())
+def test_a_sequence_is_what_the_equations_say(cell):
+    if cell.settings.get("nonlinearity") == "relu" or cell.settings.get("layers", 1) > 1:
+        pytest.skip("torch's own; tests/models/test_rnn.py")
+    outputs, _ = cell(frames(), cell.initial_state(2))
+    for got, one in zip(outputs, frames().numpy(), strict=True):
+        torch.testing.assert_close(got.detach(), torch.from_numpy(brute.shown(cell, one)))
 
 
-def test_recurrence_leaves_its_inputs_alone():
-    given = [x.detach() for x in inputs()]
-    copies = [x.clone() for x in given]
-    recurrence(*given)
-    assert all(torch.equal(a, b) for a, b in zip(given, copies, strict=True))
+def test_a_sequence_equals_its_steps(cell):
+    outputs, after = cell(frames(), cell.initial_state(2))
+    state = cell.initial_state(2)
+    torch.testing.assert_close(outputs[:, 0], cell.output(state))
+    for t, frame in enumerate(frames().unbind(1), 1):
+        state = cell.step(state, frame)
+        torch.testing.assert_close(outputs[:, t], cell.output(state))
+    torch.testing.assert_close(state, after)
+    assert outputs.shape == (2, 6, cell.hidden_size)
+
+
+def test_a_sequence_in_two_parts_or_none(cell):
+    whole, after = cell(frames(), cell.initial_state(2))
+    first, state = cell(frames()[:, :2], cell.initial_state(2))
+    nothing, state = cell(frames()[:, :0], state)
+    second, state = cell(frames()[:, 2:], state)
+    torch.testing.assert_close(torch.cat([first, second[:, 1:]], dim=1), whole)
+    torch.testing.assert_close(nothing, whole[:, 2:3])
+    torch.testing.assert_close(state, after)
+
+
+def test_gradients(cell):
+    if isinstance(cell, FusedCell):
+        pytest.skip("torch's own")
+    names, parameters = zip(*cell.named_parameters(), strict=True)
+
+    def outputs(inputs, *values):
+        given = dict(zip(names, values, strict=True))
+        call = torch.func.functional_call
+
+        class Bound(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.cell = cell
+
+            def forward(self, inputs):
+                return self.cell(inputs, self.cell.initial_state(len(inputs)))[0]
+
+        return call(Bound(), {f"cell.{name}": value for name, value in given.items()}, inputs)
+
+    inputs = (frames(time=3).requires_grad_(), *parameters)
+    assert torch.autograd.gradcheck(outputs, inputs)
+    learned = torch.autograd.grad(outputs(*inputs).square().sum(), inputs)
+    assert all(bool(gradient.any()) for gradient in learned)
+
+
+def test_settings_make_the_same_shape_again(cell):
+    again = cell_from(cell.settings).double()
+    again.load_state_dict(cell.state_dict())
+    assert again.settings == cell.settings
+    expected, _ = cell(frames(), cell.initial_state(2))
+    torch.testing.assert_close(again(frames(), again.initial_state(2))[0], expected)
+
+
+def test_the_standard_network_is_torchs():
+    cell, fused = StandardRNN(3, 4).double(), make_cell("rnn", 3, 4).double()
+    network = fused.network
+    with torch.no_grad():
+        network.weight_ih_l0.copy_(cell.visible_to_hidden)
+        network.weight_hh_l0.copy_(cell.hidden_to_hidden[0])
+        network.bias_ih_l0.copy_(cell.hidden_bias.normal_())
+        network.bias_hh_l0.zero_()
+        fused.initial_hidden.copy_(cell.initial_hidden)
+    expected, _ = fused(frames(), fused.initial_state(2))
+    torch.testing.assert_close(cell(frames(), cell.initial_state(2))[0], expected)
+
+
+def test_an_mrnn_is_a_tensor_rnn_with_a_factored_tensor():
+    """Sutskever 2013, eq. 5.4."""
+    mrnn, tensor = MRNN(3, 4, factors=5).double(), TensorRNN(3, 4).double()
+    with torch.no_grad():
+        for m, matrix in enumerate(tensor.hidden_to_hidden):
+            gains = torch.diag(mrnn.visible_to_factors[:, m])
+            matrix.copy_(mrnn.factors_to_hidden @ gains @ mrnn.hidden_to_factors)
+        for name in ("visible_to_hidden", "hidden_bias", "initial_hidden"):
+            getattr(tensor, name).copy_(getattr(mrnn, name).normal_())
+    expected, _ = tensor(frames(), tensor.initial_state(2))
+    torch.testing.assert_close(mrnn(frames(), mrnn.initial_state(2))[0], expected)
+
+
+def test_forget_gates_begin_open():
+    mlstm, memory = make_cell("mlstm", 3, 4), make_cell("memory-lstm", 3, 4)
+    assert mlstm.gate_bias.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
+    assert memory.forget_bias.tolist() == [5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: make_cell("elman", 3, 4), r"cell: expected one of rnn, lstm, .*'elman'"),
+        (lambda: make_cell("mrnn", 0, 4), "input_size: expected at least 1, got 0"),
+        (lambda: make_cell("tensor-rnn", 3, 0), "hidden_size: expected at least 1, got 0"),
+        (lambda: MRNN(3, 4, factors=0), "factors: expected at least 1, got 0"),
+        (lambda: StandardRNN(3, 4, order=0), "order: expected at least 1, got 0"),
+        (
+            lambda: StandardRNN(3, 4, 1, "relu"),
+            "expected one of tanh, sigmoid, got 'relu'",
+        ),
+        (lambda: make_cell("memory-lstm", 3, 5), "hidden_size: expected an even number, got 5"),
+        (lambda: StackedCells([]), "cells: expected at least one, got none"),
+        (
+            lambda: StackedCells([make_cell("gru", 3, 4), make_cell("gru", 4, 4)]),
+            "cells: number 2 must have input size 7, got 4",
+        ),
+    ],
+)
+def test_what_a_cell_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_torchs_networks_become_cells():
+    gru = nn.GRU(3, 4, batch_first=True)
+    assert as_cell(gru).network is gru
+    cell = make_cell("mrnn", 3, 4)
+    assert as_cell(cell) is cell
+    assert isinstance(cell, Cell)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import seqebm
-from seqebm import gibbs
+from seqebm import cells, gibbs
 from seqebm.models.conditionals import RBMConditional
 from seqebm.units import Gaussian
 
@@ -33,6 +33,15 @@ MODELS = {
     "RNN": lambda: seqebm.RNN(nn.RNN(3, 4, batch_first=True)),
     "RNN gaussian": lambda: seqebm.RNN(nn.GRU(2, 3, batch_first=True), "gaussian:learned"),
     "LSTM": lambda: seqebm.RNN(nn.LSTM(3, 4, batch_first=True)),
+    "RNN that skips": lambda: seqebm.RNN(cells.StandardRNN(3, 4, order=3, nonlinearity="sigmoid")),
+    "tensor RNN": lambda: seqebm.RNN(cells.TensorRNN(3, 4)),
+    "MRNN": lambda: seqebm.RNN(cells.MRNN(3, 4, factors=5)),
+    "mLSTM categorical": lambda: seqebm.RNN(cells.MLSTM(4, 3), "categorical:4"),
+    "LSTM of the thesis": lambda: seqebm.RNN(cells.MemoryLSTM(2, 4), "gaussian"),
+    "stacked MRNN and LSTM": lambda: seqebm.RNN(
+        cells.StackedCells([cells.MRNN(3, 4), cells.make_cell("lstm", 7, 2)])
+    ),
+    "mLSTM-RBM": lambda: seqebm.RNNRBM(3, 4, cells.MLSTM(3, 2)),
     "RNN-RBM": lambda: seqebm.RNNRBM(3, 4, nn.RNN(3, 2, batch_first=True)),
     "LSTM-RBM gaussian": lambda: seqebm.RNNRBM(2, 3, "lstm", "gaussian:learned"),
     "RNN-NADE": lambda: seqebm.RNN(nn.RNN(3, 4, batch_first=True), "nade:5"),

@@ -5,7 +5,7 @@ from torch import nn
 
 import seqebm
 from seqebm import scenes, video
-from seqebm.models.rnn import rnn
+from seqebm.cells import make_cell
 
 SHAPE = (10, 12)
 VISIBLE = SHAPE[0] * SHAPE[1]
@@ -181,7 +181,7 @@ def test_a_comparison_can_be_made_piece_by_piece(with_clean, model):
         lambda: seqebm.RBM(VISIBLE, 4),
         lambda: seqebm.TRBM(VISIBLE, 4, order=2),
         lambda: seqebm.RTRBM(VISIBLE, 4, visible="gaussian"),
-        lambda: rnn("gru", VISIBLE, 4),
+        lambda: seqebm.RNN(make_cell("gru", VISIBLE, 4)),
     ],
 )
 def test_every_model_can_be_shown(build):
@@ -263,7 +263,7 @@ def test_only_the_first_units_are_shown():
 
 def test_a_network_has_no_weights_to_show():
     with pytest.raises(ValueError, match=r"^model: expected one with RBM weights, got RNN$"):
-        scenes.weights(rnn("lstm", VISIBLE, 4), SHAPE)
+        scenes.weights(seqebm.RNN(make_cell("lstm", VISIBLE, 4)), SHAPE)
 
 
 # --- the gallery -----------------------------------------------------------------------------

@@ -45,8 +45,10 @@ def train(
 ) -> None:
     """Train a model and keep it in a folder.
 
-    MODEL is rbm, trbm, rtrbm, rnn, lstm, gru or stack; or a network and what it drives, CELL-rbm,
-    CELL-nade or CELL-orderless-nade with one of the cells rnn, lstm, gru, such as lstm-rbm.
+    MODEL is rbm, trbm, rtrbm, stack or a recurrent network: one of the cells rnn, lstm, gru,
+    skip-rnn, tensor-rnn, mrnn, mlstm, memory-lstm, or stacked, which stacks those that the key
+    layers lists. Or it is a network and what it drives, CELL-rbm, CELL-nade or
+    CELL-orderless-nade, such as lstm-rbm.
     """
     from seqebm.checks import usable_device
     from seqebm.learning import parallel, runs

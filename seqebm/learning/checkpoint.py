@@ -135,13 +135,13 @@ def _tensor(dataset: Any, path: Path) -> Tensor:
 
 
 def _claimed_layers(settings: dict[str, Any]) -> int:
-    """How many layers a model of these settings has: a number, or a list for a stack."""
+    """How many layers a model of these settings has: a number, or a list of models or cells."""
     if not isinstance(settings, dict):
         raise ValueError(f"settings: expected names and values, got {settings}")
     for part in ("model", "cell"):
         if isinstance(settings.get(part), dict):
             return _claimed_layers(settings[part])
-    layers = settings.get("layers", 1)
+    layers: Any = settings.get("cells", settings.get("layers", 1))
     return layers if isinstance(layers, int) else sum(map(_claimed_layers, layers))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqebm.cells import CELLS, Cell, StackedCells, make_cell
 from seqebm.data import BallVideos, Sequences, bouncing_balls
 from seqebm.learning.batches import Batch, Data, Minibatches, minibatches, windows
 from seqebm.learning.schedules import Schedule, constant, piecewise
-from seqebm.models import RBM, RNNRBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
+from seqebm.models import RBM, RNN, RNNRBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
-from seqebm.models.recurrent import CELLS, make_cell
-from seqebm.models.rnn import rnn
 
 TEST_SEED = 20_000  # of generated test videos; those for training come from seed sequences
 OPTIMIZERS = ("adam", "sgd")
@@ -43,7 +42,10 @@ RANGES = {
 }
 OUTPUTS = ("rbm", "nade", "orderless-nade")  # of a recurrent network, beside independent units
 LAYERS = ("rbm", "trbm", "rtrbm", *CELLS)
-MODELS = (*LAYERS, *(f"{cell}-{output}" for cell in CELLS for output in OUTPUTS), "stack")
+RECURRENT = {cell: (cell, "") for cell in (*CELLS, "stacked")} | {
+    f"{cell}-{output}": (cell, output) for cell in (*CELLS, "stacked") for output in OUTPUTS
+}
+MODELS = ("rbm", "trbm", "rtrbm", *RECURRENT, "stack")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Recipe:
         hidden: number of hidden units.
         state: number of units of the recurrent network that drives an RBM or NADE; None is as many
             as there are hidden ones.
-        order: taps of a TRBM or RTRBM; None is the model's own default.
+        order: taps of a TRBM or RTRBM, or earlier states that a skip-rnn sees; None is the model's
+            own default.
         connections: taps that a TRBM has, of hh, vh, vv.
         rank: of the taps between visible units of a TRBM or RTRBM; None leaves it free.
         visible: kind of the visible units, see `seqebm.units.make_units`.
@@ -63,7 +66,8 @@ class Recipe:
             learns (`seqebm.Innovations`); 0: it learns the frames themselves.
         held_at_zero: names of parameters that stay zero, separated by commas.
         layers: of a stack, from the bottom to the top: kinds of model with their numbers of hidden
-            units. All are trained alike, one after the other.
+            units, all trained alike, one after the other. Or of a stacked network: kinds of cell
+            with theirs, as "mrnn:150,mrnn:130,mrnn:110".
         from_below: whether each upper layer of a stack begins as the layer below it with the layers
             of units exchanged (`TRBM.transposed`), so that at first it changes nothing.
         steps: updates.
@@ -147,7 +151,7 @@ class Recipe:
                 f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}"
             )
         gibbs_schedule(self.gibbs_steps)
-        _listed_layers(self.layers)
+        _listed_layers(self.layers, LAYERS)
 
 
 TWO_LAYERS: dict[str, Any] = {
@@ -337,35 +341,48 @@ def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
 
 def _build_recurrent(recipe: Recipe, n_visible: int) -> SequenceModel:
     """The untrained recurrent network of a recipe, with what it drives."""
-    cell, _, output = recipe.model.partition("-")
+    _, output = RECURRENT[recipe.model]
+    cell = _build_cell(recipe, n_visible)
     if not output:
-        return rnn(cell, n_visible, recipe.hidden, conditional=recipe.visible)
-    state = recipe.hidden if recipe.state is None else recipe.state
+        return RNN(cell, recipe.visible)
     if output == "rbm":
-        made = make_cell(cell, n_visible, state)
-        return RNNRBM(n_visible, recipe.hidden, made, recipe.visible)
+        return RNNRBM(n_visible, recipe.hidden, cell, recipe.visible)
     if recipe.visible != "bernoulli":
         raise ValueError(f"visible: expected bernoulli for a {recipe.model}, got {recipe.visible}")
-    return rnn(cell, n_visible, state, conditional=f"{output}:{recipe.hidden}")
+    return RNN(cell, f"{output}:{recipe.hidden}")
+
+
+def _build_cell(recipe: Recipe, n_visible: int) -> Cell:
+    """The recurrent network of a recipe."""
+    kind, output = RECURRENT[recipe.model]
+    if kind == "stacked":
+        cells: list[Cell] = []
+        for layer, hidden in _listed_layers(recipe.layers, CELLS):
+            below = cells[-1].hidden_size if cells else 0
+            cells.append(make_cell(layer, n_visible + below, hidden))
+        return StackedCells(cells)
+    size = recipe.state if output and recipe.state is not None else recipe.hidden
+    order = {"order": recipe.order} if kind == "skip-rnn" and recipe.order is not None else {}
+    return make_cell(kind, n_visible, size, **order)
 
 
 def _build_stack(recipe: Recipe, n_visible: int) -> Stack:
     """The untrained layers that a recipe lists, on top of each other."""
     layers: list[SequenceModel] = []
-    for kind, hidden in _listed_layers(recipe.layers):
+    below = n_visible
+    for kind, hidden in _listed_layers(recipe.layers, LAYERS):
         own = replace(recipe, model=kind, hidden=hidden)
-        if not layers:
-            layers.append(build_model(own, n_visible))
-        elif recipe.from_below:
+        if not layers or not recipe.from_below:
+            units = "bernoulli" if layers else recipe.visible
+            layers.append(build_model(replace(own, visible=units), below))
+        elif hidden == layers[-1].visible.size:
             layers.append(exchanged(layers[-1]))
         else:
-            size = layers[-1].settings["n_hidden"]
-            layers.append(build_model(replace(own, visible="bernoulli"), size))
-        if layers[-1].settings["n_hidden"] != hidden:
             raise ValueError(
-                f"from_below: layer {len(layers)} must have {layers[-1].settings['n_hidden']} "
+                f"from_below: layer {len(layers) + 1} must have {layers[-1].visible.size} "
                 f"hidden units, as many as the layer below has visible ones, got {hidden}"
             )
+        below = hidden
     return Stack(layers)
 
 
@@ -380,16 +397,16 @@ def exchanged(layer: SequenceModel) -> TRBM | RBM:
     return layer.transposed()
 
 
-def _listed_layers(text: str) -> list[tuple[str, int]]:
-    """Kinds and numbers of hidden units that "trbm:200,rtrbm:400" stands for."""
+def _listed_layers(text: str, kinds: Collection[str]) -> list[tuple[str, int]]:
+    """Kinds, some of those given, and numbers of hidden units that "trbm:200,rtrbm:400" names."""
     try:
         pairs = [part.split(":") for part in text.split(",")]
         listed = [(kind, int(hidden)) for kind, hidden in pairs]
     except ValueError:
         raise ValueError(f"layers: expected KIND:HIDDEN,KIND:HIDDEN …, got {text!r}") from None
-    unknown = [kind for kind, _ in listed if kind not in LAYERS]
+    unknown = [kind for kind, _ in listed if kind not in kinds]
     if unknown:
-        raise ValueError(f"layers: expected some of {', '.join(LAYERS)}, got {unknown[0]!r}")
+        raise ValueError(f"layers: expected some of {', '.join(kinds)}, got {unknown[0]!r}")
     return listed
 
 

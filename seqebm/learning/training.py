@@ -31,7 +31,21 @@ from seqebm.models import RBM, RNN, RNNRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
 
 MEAN_BATCHES = 16  # whose mean frame a model starts at
-DECAYING = ("weight", "hidden_to", "visible_to_hidden", "state_to", "output_weight", "known_weight")
+DECAYING = (  # beginnings of names; taps between visible units are not among them: shrinking these
+    # says that frames forget the one before
+    "weight",
+    "hidden_to",
+    "visible_to_hidden",
+    "visible_to_gates",
+    "visible_weight",
+    "state_to",
+    "factors_to_hidden",
+    "factors_to_gates",
+    "memory_weight",
+    "gate_weight",
+    "output_weight",
+    "known_weight",
+)
 
 
 def train(
@@ -224,13 +238,8 @@ def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimize
 
 
 def decays(name: str) -> bool:
-    """Whether a parameter is made of weights from or to hidden units, which a recipe can shrink.
-
-    Taps between visible units are not: shrinking them says that frames forget the one before.
-    """
-    return name.rpartition(".")[2].startswith(
-        ("weight", "hidden_to", "visible_to_hidden", "state_to")
-    )
+    """Whether a parameter is made of weights from or to hidden units, which a recipe can shrink."""
+    return name.rpartition(".")[2].startswith(DECAYING)
 
 
 def make_schedules(model: SequenceModel, recipe: Recipe) -> dict[str, Schedule]:
@@ -301,9 +310,7 @@ def pretrain_cell(model: SequenceModel, data: Data, steps: int, lr: float) -> No
     size = model.visible.size
     with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced
         predictor = RNN(model.cell, model.visible)
-    predictor.to(model.initial_hidden.device)
-    predictor.initial_hidden, predictor.initial_cell = model.initial_hidden, model.initial_cell
-    readout = predictor.readout
+    readout = predictor.readout.to(model.output_bias.device)
     with torch.no_grad():
         torch.nn.init.zeros_(readout.weight)
         readout.bias.copy_(model.output_bias)

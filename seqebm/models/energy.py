@@ -5,15 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from seqebm.models.base import BEFORE, Context, SequenceModel, at
 from seqebm.models.conditionals import RBMConditional
+from seqebm.optim.initialisations import small_parameter
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Units, make_units
-
-INITIAL_STD = 0.005  # Sutskever 2013, sec. 3.11.3
 
 
 class EnergyModel(SequenceModel):
@@ -93,11 +91,3 @@ def check_exchangeable(visible: Units) -> None:
     """Raise where visible units are not of the kind that hidden units are."""
     if type(visible) is not Bernoulli:
         raise ValueError(f"visible: expected Bernoulli units, got {visible.spec}")
-
-
-def small_parameter(*shape: int, std: float = INITIAL_STD) -> nn.Parameter:
-    """A parameter drawn from N(0, std²)."""
-    parameter = nn.Parameter(torch.empty(*shape))
-    if not parameter.is_meta:  # where there is nothing to draw, torch would import for seconds
-        nn.init.normal_(parameter, std=std)
-    return parameter

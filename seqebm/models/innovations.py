@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from seqebm.cells import delay, taps, taps_of_data
+from seqebm.memories import delay, taps, taps_of_data
 from seqebm.models.base import BEFORE, Context, SequenceModel, State, at
 from seqebm.models.conditionals import Innovation
 from seqebm.models.energy import small_parameter

@@ -24,7 +24,7 @@ from seqebm.models.conditionals import (
     Factorial,
     check_method,
 )
-from seqebm.models.energy import small_parameter
+from seqebm.optim.initialisations import small_parameter
 from seqebm.units import Bernoulli, Units
 
 ORDERS = 8  #: that an orderless NADE takes its units in

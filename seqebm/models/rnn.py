@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from seqebm.cells import Cell, as_cell
+from seqebm.cells.named import cell_from
 from seqebm.models.conditionals import Conditional, Factorial
 from seqebm.models.nade import NADE, checked_nade, make_nade
-from seqebm.models.recurrent import RecurrentModel, cell_settings, make_cell
+from seqebm.models.recurrent import RecurrentModel
 from seqebm.units import Units, make_units
 
 
@@ -20,8 +22,8 @@ class RNN(RecurrentModel):
     exact negative log-likelihood (eq. 2.16), or what the conditional takes for it.
 
     Args:
-        cell: torch's own `nn.RNN`, `nn.LSTM` or `nn.GRU`, built with `batch_first=True`; its input
-            size is the width of the frames.
+        cell: a cell of `seqebm.cells`, or torch's own `nn.RNN`, `nn.LSTM` or `nn.GRU`, built with
+            `batch_first=True`; its input size is the width of the frames.
         conditional: independent units, "bernoulli", "gaussian", "gaussian:learned" or a `Units`
             object; or a distribution in which the units of a frame depend on each other:
             "nade:HIDDEN", "orderless-nade:HIDDEN", or a `NADE`.
@@ -38,14 +40,14 @@ class RNN(RecurrentModel):
         torch.Size([2, 3, 9])
     """
 
-    def __init__(self, cell: nn.RNNBase, conditional: str | Units | NADE = "bernoulli") -> None:
+    def __init__(
+        self, cell: Cell | nn.RNNBase, conditional: str | Units | NADE = "bernoulli"
+    ) -> None:
         super().__init__()
-        self._remember_by(cell)
-        self.output = make_output(conditional, cell.input_size)
-        self.readout = nn.Linear(cell.hidden_size, self.output.n_inputs)
-        kept = cell_settings(cell)
-        kept["cell"] = kept.pop("kind")
-        self.settings = {**kept, "conditional": self.output.spec}
+        self.cell = as_cell(cell)
+        self.output = make_output(conditional, self.cell.input_size)
+        self.readout = nn.Linear(self.cell.hidden_size, self.output.n_inputs)
+        self.settings = {"cell": self.cell.settings, "conditional": self.output.spec}
 
     @property
     def visible(self) -> Units:  # type: ignore[override]
@@ -90,13 +92,6 @@ def make_output(conditional: str | Units | NADE, n_visible: int) -> Independent 
     return Independent(make_units(conditional, n_visible))
 
 
-def rnn(
-    cell: str,
-    n_visible: int,
-    n_hidden: int,
-    layers: int = 1,
-    conditional: str | Units | NADE = "bernoulli",
-    options: dict[str, Any] | None = None,
-) -> RNN:
-    """An `RNN` with the cell that a name stands for, as commands and checkpoints give it."""
-    return RNN(make_cell(cell, n_visible, n_hidden, layers, options), conditional)
+def rnn(cell: dict[str, Any], conditional: str) -> RNN:
+    """An `RNN` from its settings, as checkpoints give them."""
+    return RNN(cell_from(cell), conditional)

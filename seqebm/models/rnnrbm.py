@@ -7,8 +7,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqebm.models.energy import EnergyModel, small_parameter
-from seqebm.models.recurrent import RecurrentModel, cell_settings, make_cell
+from seqebm.cells import Cell, as_cell, make_cell
+from seqebm.cells.named import cell_from
+from seqebm.models.energy import EnergyModel
+from seqebm.models.recurrent import RecurrentModel
+from seqebm.optim.initialisations import small_parameter
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Units
 
@@ -29,9 +32,9 @@ class RNNRBM(RecurrentModel, EnergyModel):
     Args:
         n_visible: number of visible units.
         n_hidden: number of hidden units of the RBM.
-        cell: torch's `nn.RNN`, `nn.LSTM` or `nn.GRU`, built with `batch_first=True` and with the
-            width of the frames as its input size; or "rnn", "lstm", "gru" for one with as many
-            units as the RBM has hidden ones.
+        cell: a cell of `seqebm.cells`, or torch's `nn.RNN`, `nn.LSTM` or `nn.GRU`, built with
+            `batch_first=True`, with the width of the frames as its input size; or a name of
+            `seqebm.cells.CELLS` for one with as many units as the RBM has hidden ones.
         visible: "bernoulli", "gaussian", "gaussian:learned", or a `Units` object.
 
     Attributes:
@@ -54,14 +57,16 @@ class RNNRBM(RecurrentModel, EnergyModel):
         self,
         n_visible: int,
         n_hidden: int,
-        cell: nn.RNNBase | str = "rnn",
+        cell: Cell | nn.RNNBase | str = "rnn",
         visible: str | Units = "bernoulli",
     ) -> None:
         super().__init__(n_visible, n_hidden, visible)
-        self._remember_by(make_cell(cell, n_visible, n_hidden) if isinstance(cell, str) else cell)
+        if isinstance(cell, str):
+            cell = make_cell(cell, n_visible, n_hidden)
+        self.cell = as_cell(cell)
         if self.cell.input_size != n_visible:
             raise ValueError(f"cell: expected input size {n_visible}, got {self.cell.input_size}")
-        self.settings = {**self.settings, "cell": cell_settings(self.cell)}
+        self.settings = {**self.settings, "cell": self.cell.settings}
         self.state_to_visible = small_parameter(n_visible, self.cell.hidden_size)
         self.state_to_hidden = small_parameter(n_hidden, self.cell.hidden_size)
 
@@ -79,4 +84,4 @@ class RNNRBM(RecurrentModel, EnergyModel):
 
 def rnnrbm(cell: dict[str, Any], **settings: Any) -> RNNRBM:
     """An `RNNRBM` from its settings, as checkpoints give them."""
-    return RNNRBM(cell=make_cell(**cell), **settings)
+    return RNNRBM(cell=cell_from(cell), **settings)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqebm.cells import recurrence
-from seqebm.models.energy import small_parameter
+from seqebm.memories import recurrence
 from seqebm.models.temporal import Context, TemporalModel
+from seqebm.optim.initialisations import small_parameter
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Units
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqebm.cells import delay, taps, taps_of_data
+from seqebm.memories import delay, taps, taps_of_data
 from seqebm.models.base import LAST, at
-from seqebm.models.energy import EnergyModel, small_parameter
+from seqebm.models.energy import EnergyModel
+from seqebm.optim.initialisations import small_parameter
 from seqebm.units import Units
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seqebm.cells import delay, stacked, taps
+from seqebm.memories import delay, stacked, taps
 from seqebm.models.base import LAST, at
-from seqebm.models.energy import check_exchangeable, small_parameter
+from seqebm.models.energy import check_exchangeable
 from seqebm.models.temporal import Context, Past, TemporalModel
+from seqebm.optim.initialisations import small_parameter
 from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Units
 

@@ -122,7 +122,7 @@ def test_unusual_cells_are_the_same_after_loading_or_are_refused(cell, tmp_path)
         assert "cell" in refusal
     else:
         loaded = load(path)
-        assert loaded.cell.dropout == model.cell.dropout
+        assert loaded.cell.network.dropout == model.cell.network.dropout
         assert_same(model.eval(), loaded.eval())
 
 
@@ -498,25 +498,28 @@ def test_a_giant_number_of_layers_is_refused_before_they_are_built(tmp_path, mon
         build(self, mode, input_size, hidden_size, num_layers, *args, **kwargs)
 
     monkeypatch.setattr(nn.RNNBase, "__init__", modest)
-    settings = {"cell": "gru", "n_visible": 4, "n_hidden": 3, "conditional": "bernoulli"}
-    set_attributes(path, settings=json.dumps({**settings, "layers": 10**9}))
-    refuses(path)
-    set_attributes(path, settings=json.dumps({**settings, "layers": 1}))
+    cell = {"kind": "gru", "input_size": 4, "hidden_size": 3}
+    giant = {**cell, "layers": 10**9}
+    set_attributes(path, settings=json.dumps({"cell": giant, "conditional": "bernoulli"}))
+    refuses(path, "claims")
+    stacked = {"kind": "stacked", "cells": [cell, {**giant, "input_size": 7}]}
+    set_attributes(path, settings=json.dumps({"cell": stacked, "conditional": "bernoulli"}))
+    refuses(path, "claims")
+    set_attributes(path, settings=json.dumps({"cell": cell, "conditional": "bernoulli"}))
     load(path)
     save(seqebm.RNNRBM(4, 3, "gru"), path)
-    cell = {"kind": "gru", "n_visible": 4, "n_hidden": 3, "layers": 10**9}
-    settings = {"n_visible": 4, "n_hidden": 3, "visible": "bernoulli", "cell": cell}
+    settings = {"n_visible": 4, "n_hidden": 3, "visible": "bernoulli", "cell": giant}
     set_attributes(path, settings=json.dumps(settings))
-    refuses(path)
+    refuses(path, "claims")
 
 
 def test_a_giant_nade_is_refused_before_anything_is_made_for_it(tmp_path):
     path = tmp_path / "model.h5"
     save(seqebm.RNN(nn.GRU(4, 3, batch_first=True), "orderless-nade:5"), path)
     before = peak_memory()
-    giant = {"cell": "gru", "n_visible": 10**9, "n_hidden": 3, "conditional": "orderless-nade:5"}
-    set_attributes(path, settings=json.dumps(giant))
-    refuses(path)
+    cell = {"kind": "gru", "input_size": 10**9, "hidden_size": 3}
+    set_attributes(path, settings=json.dumps({"cell": cell, "conditional": "orderless-nade:5"}))
+    refuses(path, "parameters do not fit")
     assert peak_memory() - before < 2**28
 
 

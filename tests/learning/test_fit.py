@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import seqebm
+from seqebm.cells import make_cell
 from seqebm.data import Sequence, Sequences
 from seqebm.learning import (
     constant,
@@ -22,7 +23,6 @@ from seqebm.learning import (
     save,
     windows,
 )
-from seqebm.models.rnn import rnn
 
 
 def generator(seed=1):
@@ -41,7 +41,7 @@ MODELS = {
     "rbm": lambda: seqebm.RBM(4, 3),
     "trbm": lambda: seqebm.TRBM(4, 3, order=2, visible="gaussian:learned"),
     "rtrbm": lambda: seqebm.RTRBM(4, 3),
-    "lstm": lambda: rnn("lstm", 4, 3),
+    "lstm": lambda: seqebm.RNN(make_cell("lstm", 4, 3)),
 }
 OPTIMIZERS = {
     "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
@@ -261,7 +261,7 @@ def test_seconds_go_on_where_the_run_ended(tmp_path):
         (lambda: seqebm.RTRBM(4, 3, order=1), "holds a RTRBM with .*'order': 0.* not a RTRBM"),
         (lambda: seqebm.RTRBM(4, 3, visible="gaussian"), "holds a RTRBM with .*bernoulli"),
         (lambda: seqebm.RBM(4, 3), "holds a RTRBM .* not a RBM"),
-        (lambda: rnn("gru", 4, 3), "holds a RTRBM .* not a RNN"),
+        (lambda: seqebm.RNN(make_cell("gru", 4, 3)), "holds a RTRBM .* not a RNN"),
     ],
 )
 def test_the_checkpoint_of_another_model_is_refused(model, message, tmp_path):
@@ -326,7 +326,7 @@ def test_a_gradient_that_is_not_finite_stops_the_training(average, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
-    path, model = tmp_path / "run.h5", rnn("gru", 4, 3, conditional="gaussian")
+    path, model = tmp_path / "run.h5", seqebm.RNN(make_cell("gru", 4, 3), "gaussian")
     before = {}
 
     def data(step):

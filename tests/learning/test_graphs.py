@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import seqebm
+from seqebm.cells import make_cell
 from seqebm.learning import graphs, minibatches
-from seqebm.models.rnn import rnn
 
 fit_module = sys.modules["seqebm.learning.fit"]  # whose name its function has taken
 
@@ -21,7 +21,10 @@ def generator(seed=1, device="cpu"):
 
 
 def build(kind="rtrbm", device="cpu"):
-    model = {"rtrbm": lambda: seqebm.RTRBM(4, 3), "rnn": lambda: rnn("rnn", 4, 3)}[kind]()
+    model = {
+        "rtrbm": lambda: seqebm.RTRBM(4, 3),
+        "rnn": lambda: seqebm.RNN(make_cell("rnn", 4, 3)),
+    }[kind]()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3, generator=generator())
     return model.to(device)

@@ -7,7 +7,14 @@ from torch import nn
 import seqebm
 from seqebm.data import Sequence, Sequences
 from seqebm.learning import load_training
-from seqebm.learning.recipes import MODELS, Recipe, build_model, make_data, make_recipe
+from seqebm.learning.recipes import (
+    MODELS,
+    RECURRENT,
+    Recipe,
+    build_model,
+    make_data,
+    make_recipe,
+)
 from seqebm.learning.training import (
     make_corruption,
     make_optimizer,
@@ -36,6 +43,11 @@ def generator(seed=1):
 
 
 def tiny(model, **changes):
+    if model.startswith("stacked"):
+        changes["layers"] = "mrnn:2,gru:1"
+    if model.startswith("memory-lstm"):
+        changes["state"] = 4
+        changes["hidden"] = 4 if model == "memory-lstm" else 3
     return replace(TINY, model=model, **changes)
 
 
@@ -146,10 +158,11 @@ def test_every_model_is_built(model, visible):
     recurrent = seqebm.RNNRBM if model.endswith("-rbm") else seqebm.RNN
     assert type(built) is kinds.get(model, recurrent)
     assert built.visible.spec == visible
-    assert built.filter(torch.zeros(1, 2, 4)).shape == (1, 2, 3)
-    cells = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-    if model.partition("-")[0] in cells:
-        assert type(built.cell) is cells[model.partition("-")[0]]
+    width = 4 if model.startswith("memory-lstm") else 3
+    assert built.filter(torch.zeros(1, 2, 4)).shape == (1, 2, width)
+    if model in RECURRENT:
+        kind, _ = RECURRENT[model]
+        assert built.cell.settings["kind"] == kind
 
 
 def test_what_a_network_drives_has_a_size_of_its_own():
@@ -327,9 +340,9 @@ def test_a_network_is_trained_as_a_predictor_beforehand(model):
     """With no weights to hidden units the model is then the predictor."""
     built = build_model(tiny(model), 4)
     data = make_data(TINY, videos())
-    before = built.cell.weight_hh_l0.clone()
+    before = built.cell.network.weight_hh_l0.clone()
     pretrain_cell(built, data, 5, 0.05)
-    assert not torch.equal(before, built.cell.weight_hh_l0)
+    assert not torch.equal(before, built.cell.network.weight_hh_l0)
     weight = built.state_to_visible if model.endswith("-rbm") else built.readout.weight[:4]
     assert weight.abs().max() > 0.01
     with torch.no_grad():
@@ -337,7 +350,6 @@ def test_a_network_is_trained_as_a_predictor_beforehand(model):
             if name in ("weight", "output.output_weight"):
                 parameter.zero_()
     predictor = seqebm.RNN(built.cell)
-    predictor.initial_hidden, predictor.initial_cell = built.initial_hidden, built.initial_cell
     predictor.readout.weight = nn.Parameter(weight.detach().clone())
     predictor.readout.bias = nn.Parameter(built.output_bias.detach().clone())
     frames, lengths = videos().padded()

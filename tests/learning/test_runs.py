@@ -49,7 +49,8 @@ def killed_at(call):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_is_what_its_folder_says(model, tmp_path):
-    recipe = replace(TINY, model=model)
+    layers = "mrnn:2,gru:1" if model.startswith("stacked") else TINY.layers
+    recipe = replace(TINY, model=model, hidden=4, layers=layers)
     trained, _ = start(tmp_path / "run", recipe, "balls", None)
     opened = open_run(tmp_path / "run")
     assert opened.recipe == recipe

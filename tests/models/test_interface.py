@@ -105,13 +105,13 @@ def test_an_rtrbm_has_no_taps_if_nothing_is_said():
 def test_rnn_parameters(cell, layers):
     core = cell(4, 3, layers, batch_first=True)
     model = seqebm.RNN(core, "bernoulli")
-    assert model.cell is core
+    assert model.cell.network is core
     assert model.readout.weight.shape == (4, 3)
-    assert model.initial_hidden.shape == (layers, 3)
+    assert model.cell.initial_hidden.shape == (layers, 3)
     if cell is nn.LSTM:
-        assert model.initial_cell.shape == (layers, 3)
+        assert model.cell.initial_cell.shape == (layers, 3)
     else:
-        assert model.initial_cell is None
+        assert model.cell.initial_cell is None
 
 
 def test_shapes_of_all_results(any_model):

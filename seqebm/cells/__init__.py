@@ -1,0 +1,24 @@
+"""Recurrent cores behind one protocol, `Cell`."""
+
+from seqebm.cells.base import Cell, State
+from seqebm.cells.fused import FusedCell
+from seqebm.cells.lstm import MemoryLSTM
+from seqebm.cells.multiplicative import MLSTM, MRNN, TensorRNN
+from seqebm.cells.named import CELLS, as_cell, make_cell
+from seqebm.cells.stacked import StackedCells
+from seqebm.cells.standard import StandardRNN
+
+__all__ = [
+    "CELLS",
+    "MLSTM",
+    "MRNN",
+    "Cell",
+    "FusedCell",
+    "MemoryLSTM",
+    "StackedCells",
+    "StandardRNN",
+    "State",
+    "TensorRNN",
+    "as_cell",
+    "make_cell",
+]

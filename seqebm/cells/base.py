@@ -1,0 +1,73 @@
+"""The one protocol of all recurrent cores: an initial state, one step, a whole sequence."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+State = Any  #: what a cell carries from frame to frame: a tensor or a tuple of tensors
+
+
+class Cell(nn.Module, ABC):
+    """A recurrent core: it reads frames and shows, after each, what it makes of those so far.
+
+    A cell supplies where it begins, what of its work needs the frames only (`drive`, done for all
+    times in one product), how a state follows from the one before (`advance`), and what it shows of
+    a state (`output`). Parameters are matrices [outputs, inputs], as everywhere.
+
+    Attributes:
+        input_size: width of the frames.
+        hidden_size: width of the outputs.
+        settings: the arguments by which `make_cell` makes a cell of the same shape.
+
+    Example:
+        >>> import seqebm
+        >>> cell = seqebm.cells.MRNN(9, 5)
+        >>> outputs, state = cell(torch.rand(2, 7, 9), cell.initial_state(2))
+        >>> outputs.shape  # before the first frame, and after each
+        torch.Size([2, 8, 5])
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, **settings: Any) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if size < 1:
+                raise ValueError(f"{name}: expected at least 1, got {size}")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.settings = {"input_size": input_size, "hidden_size": hidden_size, **settings}
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """The learned state before the first frame of `batch` sequences."""
+
+    @abstractmethod
+    def output(self, state: State) -> Tensor:
+        """What is shown of a state, [batch, hidden]."""
+
+    @abstractmethod
+    def drive(self, frames: Tensor) -> Tensor:
+        """What enters a step because of its frame, [..., drive] for frames [..., input]."""
+
+    @abstractmethod
+    def advance(self, state: State, drive: Tensor) -> State:
+        """The state after a frame whose drive is [batch, drive]."""
+
+    def step(self, state: State, frame: Tensor) -> State:
+        """The state after a frame [batch, input]."""
+        return self.advance(state, self.drive(frame))
+
+    def forward(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read frames [batch, time, input].
+
+        Returns:
+            The outputs before the first frame and after each, [batch, time + 1, hidden], and the
+            state after the last.
+        """
+        outputs = [self.output(state)]
+        for drive in self.drive(frames.transpose(0, 1)).unbind():  # each of them in one piece
+            state = self.advance(state, drive)
+            outputs.append(self.output(state))
+        return torch.stack(outputs, dim=1), state

@@ -1,0 +1,86 @@
+"""Torch's own recurrent networks as cells."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from seqebm.cells.base import Cell
+from seqebm.optim.initialisations import small_parameter
+
+
+class FusedCell(Cell):
+    """Torch's RNN, LSTM or GRU, which learns where it begins.
+
+    Args:
+        network: `torch.nn.RNN`, `torch.nn.LSTM` or `torch.nn.GRU`, with `batch_first=True`.
+
+    Attributes:
+        network: see above.
+        initial_hidden: h_0 of every layer, [layers, hidden].
+        initial_cell: c_0 of the layers of an LSTM, [layers, hidden], else None.
+
+    Raises:
+        TypeError: another kind of network.
+        ValueError: one that sees the future, or gives outputs of another form.
+    """
+
+    def __init__(self, network: nn.RNNBase) -> None:
+        _check(network)
+        options = {"bias": network.bias, "dropout": network.dropout, "layers": network.num_layers}
+        if isinstance(network, nn.RNN):
+            options["nonlinearity"] = network.nonlinearity
+        kind = network.mode.split("_")[0].lower()
+        super().__init__(network.input_size, network.hidden_size, kind=kind, **options)
+        self.network = network
+        shape = (network.num_layers, network.hidden_size)
+        self.initial_hidden = small_parameter(*shape)
+        self.initial_cell = small_parameter(*shape) if isinstance(network, nn.LSTM) else None
+
+    def initial_state(self, batch: int) -> Tensor | tuple[Tensor, Tensor]:
+        """h_0, for an LSTM with c_0, as torch has them: [layers, batch, hidden]."""
+        shape = (-1, batch, -1)
+        hidden = self.initial_hidden.unsqueeze(1).expand(*shape).contiguous()
+        if self.initial_cell is None:
+            return hidden
+        return hidden, self.initial_cell.unsqueeze(1).expand(*shape).contiguous()
+
+    def output(self, state: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """h of the last layer."""
+        return (state if isinstance(state, Tensor) else state[0])[-1]
+
+    def drive(self, frames: Tensor) -> Tensor:
+        """The frames: torch does their products inside."""
+        return frames
+
+    def advance(
+        self, state: Tensor | tuple[Tensor, Tensor], drive: Tensor
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """One step."""
+        after: Tensor | tuple[Tensor, Tensor] = self.network(drive.unsqueeze(1), state)[1]
+        return after
+
+    def forward(
+        self, frames: Tensor, state: Tensor | tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+        """All steps in torch's own loop."""
+        before = self.output(state).unsqueeze(1)
+        if frames.shape[1] == 0:  # torch's networks refuse an empty sequence
+            return before, state
+        outputs, state = self.network(frames, state)
+        return torch.cat([before, outputs], dim=1), state
+
+
+def _check(network: nn.RNNBase) -> None:
+    """Raise where a network would see the future or give outputs of another form."""
+    if not isinstance(network, nn.RNNBase):
+        raise TypeError(
+            "cell: expected a cell of seqebm.cells, or torch's RNN, LSTM or GRU, "
+            f"got {type(network).__name__}"
+        )
+    if not network.batch_first:
+        raise ValueError("cell: expected batch_first=True, got False")
+    if network.bidirectional:
+        raise ValueError("cell: a bidirectional cell sees the frames it should predict")
+    if network.proj_size:
+        raise ValueError(f"cell: expected no projection, got proj_size={network.proj_size}")
