@@ -38,6 +38,8 @@ def support(model):
         groups = itertools.product(codes, repeat=model.visible.size // len(codes))
         return np.array([np.concatenate(group) for group in groups]), 1.0
     values, weight = (GRID, 0.15) if is_gaussian(model) else ((0.0, 1.0), 1.0)
+    if "mixture" in str(model.settings):  # whose spreads may be narrow or wide
+        values, weight = np.arange(-45.0, 45.0, 0.12), 0.12
     states = np.array(list(itertools.product(values, repeat=model.visible.size)))
     return states, weight**model.visible.size
 
@@ -252,11 +254,28 @@ STEPS = {
 def rnn_log_densities(model, frames, t, states):
     """log p(v_t = state | frames before t) of an RNN, with independent units or a NADE."""
     x = array(model.readout.weight) @ state(model, frames, t) + array(model.readout.bias)
+    if model.output.spec.startswith("mixture"):
+        return log_mixture(x, states, model.output.components)
     if not hasattr(model.output, "orders"):
         return log_independent(model, x, states)
     orders = model.output.orders
     p = np.mean([nade_probabilities(model.output, x, order, states) for order in orders], axis=0)
     return np.log(p)
+
+
+def log_mixture(x, states, components):
+    """log of a sum of Gaussians whose means share the first part of x."""
+    n = states.shape[1]
+    shared, rest = x[:n], x[n:]
+    offsets = rest[: components * n].reshape(components, n)
+    sigmas = np.exp(rest[components * n : 2 * components * n].reshape(components, n)) + 1e-3
+    shares = np.exp(rest[2 * components * n :])
+    parts = []
+    for share, offset, sigma in zip(shares / shares.sum(), offsets, sigmas, strict=True):
+        z = (states - shared - offset) / sigma
+        each = -(z**2) / 2 - np.log(sigma * math.sqrt(2 * math.pi))
+        parts.append(np.log(share) + each.sum(1))
+    return np.logaddexp.reduce(parts)
 
 
 def nade_probabilities(nade, x, order, states):

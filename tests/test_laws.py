@@ -48,6 +48,8 @@ MODELS = {
     "GRU with an orderless NADE": lambda: seqebm.RNN(
         nn.GRU(3, 4, batch_first=True), "orderless-nade:5"
     ),
+    "GRU with a mixture": lambda: seqebm.RNN(nn.GRU(2, 3, batch_first=True), "mixture:3"),
+    "MRNN with a spread of its own": lambda: seqebm.RNN(cells.MRNN(2, 3), "mixture:1"),
     "Stack of TRBMs": lambda: seqebm.Stack([seqebm.TRBM(3, 2), seqebm.TRBM(2, 3, order=2)]),
     "Stack of RTRBMs": lambda: seqebm.Stack([seqebm.RTRBM(3, 3), seqebm.RTRBM(3, 2, order=1)]),
     "Stack of RNN on TRBM": lambda: seqebm.Stack(

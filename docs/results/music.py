@@ -2,15 +2,17 @@
 
     python datasets/polyphonic_music.py FOLDER/music_polyphonic RUNS
     python docs/results/music.py train RUNS [NAME …]      # resumes what was stopped; hours
-    python docs/results/music.py measure RUNS [NAME …]    # writes music.json; hours
+    python docs/results/music.py validate RUNS [NAME …]   # prints what settings are chosen by
+    python docs/results/music.py measure RUNS [NAME …]    # writes music.json; an hour
 
 A run is called SET-MODEL-SEED, such as jsb-rtrbm-1; all of a set or of a model are meant by
 `jsb` or `jsb-rtrbm`. Each is trained by one command, which is printed and kept with its figures:
 
     seqebm train MODEL --data RUNS/SET.h5 --preset music --set KEY=VALUE … --out RUNS/SET-MODEL-SEED
 
-Settings were chosen on the validation data. Likelihoods are nats per frame, first frames included,
-every frame counting as much; those of RBMs by annealing from both ends.
+Settings were chosen on the validation data; only `measure` looks at the test data. Likelihoods are
+nats per frame, first frames included, every frame counting as much; those of RBMs by annealing from
+both ends.
 """
 
 import json
@@ -25,6 +27,7 @@ from seqebm import evaluate
 from seqebm.data import Sequences, load_sequences
 from seqebm.learning import load_training
 from seqebm.learning.runs import open_run
+from seqebm.models import SequenceModel
 
 SETS = {
     "jsb": "JSB_Chorales",
@@ -32,7 +35,7 @@ SETS = {
     "nottingham": "Nottingham",
     "muse": "MuseData",
 }
-MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "lstm-nade", "lstm")
+MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "rnn-nade", "rnn")
 SEEDS = (1, 2, 3)
 STEPS = {"jsb": 3000, "piano": 3000, "nottingham": 8000, "muse": 8000}
 CHANGES: dict[str, dict[str, float]] = {  # to the preset, by model, and by set and model
@@ -88,29 +91,47 @@ def figures(folder: Path, run: tuple[str, str, int], data: Sequences) -> dict:
         "steps": training["step"],
         "seconds": training["seconds"],
         "parameters": sum(p.numel() for p in model.parameters()),
+        "valid": likelihood(model, data.split("valid")),
+        "test": likelihood(model, data.split("test")),
     }
-    for split in ("valid", "test"):
-        frames, lengths = data.split(split).padded()
-        found = evaluate.brackets(model, frames, lengths, generator(), None, **ANNEALING)
-        nats = evaluate.nats_per_frame(found, lengths)
-        report[split] = {**nats._asdict(), "good": nats.good}
+    frames, lengths = data.split("test").padded()
     source = generator()
     samples = (evaluate.next_frames(model, frames, lengths, source) for _ in range(SAMPLES))
     report["accuracy"] = evaluate.frame_accuracy(samples, frames, lengths)
     return report
 
 
+def likelihood(model: SequenceModel, data: Sequences) -> dict:
+    """Nats per frame between bounds."""
+    frames, lengths = data.padded()
+    found = evaluate.brackets(model, frames, lengths, generator(), None, **ANNEALING)
+    nats = evaluate.nats_per_frame(found, lengths)
+    return {**nats._asdict(), "good": nats.good}
+
+
+def validate(folder: Path, names: list[str]) -> None:
+    """Print the likelihood of every fourth sequence of the validation data."""
+    for run in finished(folder, names):
+        data = load_sequences(folder / f"{SETS[run[0]]}.h5").split("valid")[::4]
+        found = likelihood(open_run(folder / called_so(run)).model, data)
+        print(called_so(run), {key: found[key] for key in ("lower", "estimate", "upper")})
+
+
+def finished(folder: Path, names: list[str]) -> list[tuple[str, str, int]]:
+    """The runs that have been trained."""
+    return [run for run in chosen(names) if (folder / called_so(run) / "model.h5").exists()]
+
+
 def measure(folder: Path, names: list[str]) -> None:
     """Measure finished runs and keep their figures; those of other runs stay as they are."""
     out = Path(__file__).with_suffix(".json")
     kept = json.loads(out.read_text()) if out.exists() else {"runs": {}}
-    for run in chosen(names):
-        if (folder / called_so(run) / "model.h5").exists():
-            data = load_sequences(folder / f"{SETS[run[0]]}.h5")
-            kept["runs"][called_so(run)] = {**figures(folder, run, data), "commit": _commit()}
-            kept |= {"torch": torch.__version__, "machine": platform.machine()}
-            out.write_text(json.dumps(kept, indent=1) + "\n")
-            print(called_so(run), kept["runs"][called_so(run)]["test"]["estimate"], flush=True)
+    for run in finished(folder, names):
+        data = load_sequences(folder / f"{SETS[run[0]]}.h5")
+        kept["runs"][called_so(run)] = {**figures(folder, run, data), "commit": _commit()}
+        kept |= {"torch": torch.__version__, "machine": platform.machine()}
+        out.write_text(json.dumps(kept, indent=1) + "\n")
+        print(called_so(run), kept["runs"][called_so(run)]["test"]["estimate"], flush=True)
 
 
 def generator(seed: int = 1) -> torch.Generator:
@@ -124,4 +145,5 @@ def _commit() -> str:
 
 
 if __name__ == "__main__":
-    {"train": train, "measure": measure}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3:])
+    do = {"train": train, "validate": validate, "measure": measure}[sys.argv[1]]
+    do(Path(sys.argv[2]), sys.argv[3:])

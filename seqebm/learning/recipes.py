@@ -61,7 +61,8 @@ class Recipe:
             own default.
         connections: taps that a TRBM has, of hh, vh, vv.
         rank: of the taps between visible units of a TRBM or RTRBM; None leaves it free.
-        visible: kind of the visible units, see `seqebm.units.make_units`.
+        visible: kind of the visible units, see `seqebm.units.make_units`; of a recurrent network also
+            "mixture:3" (`seqebm.models.mixture`).
         innovations: taps of an autoregression with changing volatility whose innovations the model
             learns (`seqebm.Innovations`); 0: it learns the frames themselves.
         held_at_zero: names of parameters that stay zero, separated by commas.

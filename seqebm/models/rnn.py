@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seqebm.cells import Cell, as_cell
 from seqebm.cells.named import cell_from
 from seqebm.models.conditionals import Conditional, Factorial
+from seqebm.models.mixture import MixtureDensity, make_mixture
 from seqebm.models.nade import NADE, checked_nade, make_nade
 from seqebm.models.recurrent import RecurrentModel
 from seqebm.units import Units, make_units
@@ -26,7 +27,7 @@ class RNN(RecurrentModel):
             `batch_first=True`; its input size is the width of the frames.
         conditional: independent units, "bernoulli", "gaussian", "gaussian:learned" or a `Units`
             object; or a distribution in which the units of a frame depend on each other:
-            "nade:HIDDEN", "orderless-nade:HIDDEN", or a `NADE`.
+            "nade:HIDDEN", "orderless-nade:HIDDEN", or a `NADE`; "mixture:K", a `MixtureDensity`.
 
     Attributes:
         output: makes the distribution of the next frame of z.
@@ -78,7 +79,10 @@ class Independent(nn.Module):
         return Factorial(self.visible, x)
 
 
-def make_output(conditional: str | Units | NADE, n_visible: int) -> Independent | NADE:
+Output = Independent | NADE | MixtureDensity
+
+
+def make_output(conditional: str | Units | NADE, n_visible: int) -> Output:
     """The output layer that a name or an object stands for.
 
     Raises:
@@ -89,6 +93,8 @@ def make_output(conditional: str | Units | NADE, n_visible: int) -> Independent 
         return checked_nade(conditional, n_visible)
     if isinstance(conditional, str) and "nade" in conditional:
         return make_nade(conditional, n_visible)
+    if isinstance(conditional, str) and conditional.startswith("mixture"):
+        return make_mixture(conditional, n_visible)
     return Independent(make_units(conditional, n_visible))
 
 
