@@ -140,6 +140,19 @@ def test_forget_gates_begin_open():
     assert memory.forget_bias.tolist() == [5.0, 5.0]
 
 
+def test_recurrent_matrices_are_what_leads_from_state_to_state(cell):
+    """With all of them zero, a state shows nothing of the one before but through open gates."""
+    found = cell.recurrent_matrices()
+    inside = {p.untyped_storage().data_ptr() for p in cell.parameters()}
+    assert all(matrix.untyped_storage().data_ptr() in inside for matrix in found)
+    for matrix in found:
+        matrix.zero_()
+    if cell.settings["kind"] in ("rnn", "skip-rnn", "tensor-rnn", "mrnn"):
+        before = cell(frames(), cell.initial_state(2))[0][:, -1]
+        other = cell(torch.cat([frames(seed=3)[:, :4], frames()[:, 4:]], 1), cell.initial_state(2))
+        torch.testing.assert_close(other[0][:, -1], before)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

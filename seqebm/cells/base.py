@@ -55,6 +55,13 @@ class Cell(nn.Module, ABC):
     def advance(self, state: State, drive: Tensor) -> State:
         """The state after a frame whose drive is [batch, drive]."""
 
+    @abstractmethod
+    def recurrent_matrices(self) -> list[Tensor]:
+        """The matrices [units, units] on the way from a state to the next, as views to be filled.
+
+        Where there are gates each has its own.
+        """
+
     def step(self, state: State, frame: Tensor) -> State:
         """The state after a frame [batch, input]."""
         return self.advance(state, self.drive(frame))

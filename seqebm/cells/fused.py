@@ -49,6 +49,11 @@ class FusedCell(Cell):
         """h of the last layer."""
         return (state if isinstance(state, Tensor) else state[0])[-1]
 
+    def recurrent_matrices(self) -> list[Tensor]:
+        """W_hh of each gate and layer."""
+        layers = [getattr(self.network, f"weight_hh_l{n}") for n in range(self.network.num_layers)]
+        return [gate for matrix in layers for gate in matrix.detach().split(self.hidden_size)]
+
     def drive(self, frames: Tensor) -> Tensor:
         """The frames: torch does their products inside."""
         return frames

@@ -63,6 +63,12 @@ class MemoryLSTM(Cell):
         """h_t and m̃_t."""
         return torch.cat([state[0], state[2]], dim=-1)
 
+    def recurrent_matrices(self) -> list[Tensor]:
+        """W_hh, and W_·m and W_·h of each unit and gate."""
+        stacked = (self.memory_weight, self.gate_weight)
+        gates = [gate for matrix in stacked for gate in matrix.detach().split(self.units)]
+        return [self.hidden_to_hidden.detach(), *gates]
+
     def drive(self, frames: Tensor) -> Tensor:
         """W_·v v, and b_f."""
         return F.linear(frames, self.visible_weight, F.pad(self.forget_bias, (4 * self.units, 0)))

@@ -46,6 +46,10 @@ class TensorRNN(Cell):
         """h_t."""
         return state
 
+    def recurrent_matrices(self) -> list[Tensor]:
+        """W_hh^(m)."""
+        return list(self.hidden_to_hidden.detach())
+
     def drive(self, frames: Tensor) -> Tensor:
         """W_hv v + b_h, and v itself."""
         bias = F.linear(frames, self.visible_to_hidden, self.hidden_bias)
@@ -103,6 +107,10 @@ class MRNN(Cell):
     def output(self, state: Tensor) -> Tensor:
         """h_t."""
         return state
+
+    def recurrent_matrices(self) -> list[Tensor]:
+        """W_fh and W_hf."""
+        return [self.hidden_to_factors.detach(), self.factors_to_hidden.detach()]
 
     def drive(self, frames: Tensor) -> Tensor:
         """W_hv v + b_h, and W_fv v."""
@@ -165,6 +173,11 @@ class MLSTM(Cell):
     def output(self, state: tuple[Tensor, Tensor]) -> Tensor:
         """h_t."""
         return state[0]
+
+    def recurrent_matrices(self) -> list[Tensor]:
+        """W_mh, and W_·m of each gate."""
+        gates = self.factors_to_gates.detach().split(self.hidden_size)
+        return [self.hidden_to_factors.detach(), *gates]
 
     def drive(self, frames: Tensor) -> Tensor:
         """W_·i v + b of the gates, and W_mi v."""

@@ -56,6 +56,10 @@ class StackedCells(Cell):
         shown = [cell.output(own) for cell, own in zip(self.layers, state, strict=True)]
         return torch.cat(shown, dim=-1)
 
+    def recurrent_matrices(self) -> list[Tensor]:
+        """Those of the layers."""
+        return [matrix for cell in self.layers for matrix in cell.recurrent_matrices()]
+
     def drive(self, frames: Tensor) -> Tensor:
         """The frames: what the upper layers make of them depends on the layers below."""
         return frames

@@ -60,6 +60,10 @@ class StandardRNN(Cell):
         """h_t."""
         return state[0]
 
+    def recurrent_matrices(self) -> list[Tensor]:
+        """W_1, W_2 …"""
+        return list(self.hidden_to_hidden.detach())
+
     def drive(self, frames: Tensor) -> Tensor:
         """W_hv v + b_h."""
         return F.linear(frames, self.visible_to_hidden, self.hidden_bias)

@@ -17,6 +17,13 @@ from seqebm.learning.batches import Batch, Data, Minibatches, minibatches, windo
 from seqebm.learning.schedules import Schedule, constant, piecewise
 from seqebm.models import RBM, RNN, RNNRBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
+from seqebm.optim.initialisations import (
+    glorot_,
+    identity_,
+    orthogonal_,
+    scale_to_radius_,
+    sparse_,
+)
 
 TEST_SEED = 20_000  # of generated test videos; those for training come from seed sequences
 OPTIMIZERS = ("adam", "sgd")
@@ -41,6 +48,14 @@ RANGES = {
     "length": (2, 10**6),
 }
 OUTPUTS = ("rbm", "nade", "orderless-nade")  # of a recurrent network, beside independent units
+RECURRENCES: dict[str, Callable[[Tensor], Tensor]] = {
+    "orthogonal": orthogonal_,
+    "identity": identity_,
+    "glorot": glorot_,
+    "sparse": sparse_,
+    # of that spectral radius, as an echo-state network (Sutskever 2013, sec. 7.4.1)
+    "echo": lambda matrix: scale_to_radius_(sparse_(matrix), 1.1),
+}
 LAYERS = ("rbm", "trbm", "rtrbm", *CELLS)
 RECURRENT = {cell: (cell, "") for cell in (*CELLS, "stacked")} | {
     f"{cell}-{output}": (cell, output) for cell in (*CELLS, "stacked") for output in OUTPUTS
@@ -61,8 +76,8 @@ class Recipe:
             own default.
         connections: taps that a TRBM has, of hh, vh, vv.
         rank: of the taps between visible units of a TRBM or RTRBM; None leaves it free.
-        visible: kind of the visible units, see `seqebm.units.make_units`; of a recurrent network also
-            "mixture:3" (`seqebm.models.mixture`).
+        visible: kind of the visible units, see `seqebm.units.make_units`; of a recurrent network
+            also "mixture:3" (`seqebm.models.mixture`).
         innovations: taps of an autoregression with changing volatility whose innovations the model
             learns (`seqebm.Innovations`); 0: it learns the frames themselves.
         held_at_zero: names of parameters that stay zero, separated by commas.
@@ -84,6 +99,8 @@ class Recipe:
             (`SequenceModel.start_at`), and not near zero.
         centred: whether the gradient of an RBM is that of the centred machine
             (`learning.centring`).
+        recurrence: what the matrices between the states of a recurrent network begin as, one of
+            `RECURRENCES`; empty leaves them as the cell draws them.
         pretrain: updates of static CD-5 that W is given beforehand (lr 0.01, momentum 0.9).
         pretrain_cell: updates that the recurrent network is given beforehand as a predictor with
             independent units (Adam with the recipe's lr).
@@ -128,6 +145,7 @@ class Recipe:
     bf16: bool = False
     start_at_mean: bool = True
     centred: bool = False
+    recurrence: str = ""
     pretrain: int = 0
     pretrain_cell: int = 0
     window: int = 0
@@ -151,6 +169,9 @@ class Recipe:
             raise ValueError(
                 f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}"
             )
+        if self.recurrence and self.recurrence not in RECURRENCES:
+            names = ", ".join(RECURRENCES)
+            raise ValueError(f"recurrence: expected one of {names}, got {self.recurrence!r}")
         gibbs_schedule(self.gibbs_steps)
         _listed_layers(self.layers, LAYERS)
 
@@ -344,6 +365,9 @@ def _build_recurrent(recipe: Recipe, n_visible: int) -> SequenceModel:
     """The untrained recurrent network of a recipe, with what it drives."""
     _, output = RECURRENT[recipe.model]
     cell = _build_cell(recipe, n_visible)
+    if recipe.recurrence:
+        for matrix in cell.recurrent_matrices():
+            RECURRENCES[recipe.recurrence](matrix)
     if not output:
         return RNN(cell, recipe.visible)
     if output == "rbm":

@@ -173,6 +173,16 @@ def test_what_a_network_drives_has_a_size_of_its_own():
     assert build_model(tiny("rnn-orderless-nade"), 4).output.spec == "orderless-nade:3"
 
 
+@pytest.mark.parametrize("model", ["rnn", "lstm-rbm", "mrnn", "stacked-nade"])
+def test_what_recurrent_matrices_begin_as(model):
+    for matrix in build_model(tiny(model, recurrence="identity"), 4).cell.recurrent_matrices():
+        assert torch.equal(matrix, torch.eye(*matrix.shape))
+    for matrix in build_model(tiny(model, recurrence="orthogonal"), 4).cell.recurrent_matrices():
+        torch.testing.assert_close(matrix @ matrix.T, torch.eye(len(matrix)))
+    for matrix in build_model(tiny(model, recurrence="echo"), 4).cell.recurrent_matrices():
+        assert torch.linalg.eigvals(matrix).abs().max() == pytest.approx(1.1, rel=1e-4)
+
+
 def test_order_and_connections_reach_the_model():
     assert build_model(tiny("trbm"), 4).order == 1
     assert build_model(tiny("rtrbm"), 4).order == 0
