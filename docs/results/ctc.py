@@ -32,7 +32,7 @@ KINDS = {
     "Graves": (ctc.collapsed_log_prob, ctc.collapsed_best_path, ctc.collapsed_beam_search),
 }
 SEEDS = (1, 2, 3)
-STEPS, BATCH, LR, HIDDEN = 600, 16, 0.01, 48
+STEPS, BATCH, LR, HIDDEN = 1500, 16, 0.01, 48
 TOGETHER = 3  # frames that are read at once, 30 ms
 NOISE = 0.6  # standard deviation of what is added to z-scores in training
 LONGEST = 4  # digits
