@@ -38,18 +38,25 @@ def check_generator(generator: torch.Generator | None, device: torch.device) -> 
         raise ValueError(f"generator: expected one on {device}, got one on {generator.device}")
 
 
-def check_lengths(lengths: Tensor, batch: int, time: int) -> None:
-    """Raise where `lengths` are not `batch` whole numbers from 1 to `time`.
+def check_integers(values: Tensor, name: str) -> None:
+    """Raise TypeError where `values` is no tensor of integers."""
+    if not isinstance(values, Tensor) or values.dtype not in _INTEGERS:
+        got = getattr(values, "dtype", type(values).__name__)
+        raise TypeError(f"{name}: expected an integer tensor, got {got}")
+
+
+def check_lengths(
+    lengths: Tensor, batch: int, time: int, name: str = "lengths", least: int = 1
+) -> None:
+    """Raise where `lengths` are not `batch` whole numbers from `least` to `time`.
 
     Raises:
         TypeError: no tensor of integers.
         ValueError: another shape, or numbers out of range.
     """
-    if not isinstance(lengths, Tensor) or lengths.dtype not in _INTEGERS:
-        got = getattr(lengths, "dtype", type(lengths).__name__)
-        raise TypeError(f"lengths: expected an integer tensor, got {got}")
+    check_integers(lengths, name)
     if lengths.shape != (batch,):
-        raise ValueError(f"lengths: expected shape [{batch}], got {[*lengths.shape]}")
-    if not bool(((lengths >= 1) & (lengths <= time)).all()):
+        raise ValueError(f"{name}: expected shape [{batch}], got {[*lengths.shape]}")
+    if not bool(((lengths >= least) & (lengths <= time)).all()):
         found = f"{int(lengths.min())} to {int(lengths.max())}"
-        raise ValueError(f"lengths: expected numbers from 1 to {time}, got {found}")
+        raise ValueError(f"{name}: expected numbers from {least} to {time}, got {found}")

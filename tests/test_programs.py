@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import json
 import os
 import re
 import struct
@@ -36,8 +37,10 @@ from seqebm.data.mocap import (
     read_preparation,
 )
 from seqebm.data.music import PianoRoll, read_midi, write_midi
+from seqebm.data.speech import mfcc, read_wav
 from seqebm.learning import runs
 from seqebm.learning.recipes import Recipe
+from seqebm.sound import write_wav
 
 ROOT = Path(__file__).parents[1]
 SAMPLING = sorted((ROOT / "sampling").glob("*.py"))
@@ -293,6 +296,91 @@ def test_all_digits(real_data, tmp_path, monkeypatch, capsys):
     assert made[0].frames.max() == 1
 
 
+def write_speech(folder):
+    """Noise of two speakers who say two digits, and a file that is none of them."""
+    (folder / "wav").mkdir()
+    rng = np.random.default_rng(1)
+    names = [f"{d}_{who}_{n}" for d in (3, 7) for who in ("ada", "bo") for n in (0, 4, 5, 49)]
+    for count, name in enumerate([*names, "noise"]):
+        samples = rng.uniform(-0.5, 0.5, 400 + 80 * count)
+        write_wav(folder / "wav" / f"{name}.wav", samples.astype(np.float32), rate=8000)
+    return names
+
+
+def spoken_digits(folder, out, monkeypatch):
+    pytest.importorskip("kaldi_native_fbank", reason="MFCC need pip install seqebm[speech]")
+    monkeypatch.setattr(sys, "argv", ["spoken_digits.py", str(folder), str(out)])
+    imported(ROOT / "datasets" / "spoken_digits.py").main()
+    return load_sequences(out / "spoken_digits.h5")
+
+
+def test_spoken_digits_are_written_and_measured(tmp_path, monkeypatch, capsys):
+    names = write_speech(tmp_path)
+    made = spoken_digits(tmp_path, tmp_path / "a", monkeypatch)
+    assert [one.name for one in made] == sorted(names)
+    assert [one.name for one in made.split("test")] == sorted(n for n in names if n[-1] in "04")
+    assert [one.name for one in made.split("train")] == sorted(n for n in names if n[-1] in "59")
+    for count, name in enumerate(names):
+        (one,) = (one for one in made if one.name == name)
+        assert (one.frame_rate, len(one.frames)) == (100, 3 + count)
+        samples, rate = read_wav(tmp_path / "wav" / f"{name}.wav")
+        torch.testing.assert_close(one.original(), mfcc(samples, rate), rtol=1e-5, atol=1e-4)
+    frames = torch.cat([one.frames for one in made.split("train")])
+    torch.testing.assert_close(frames.mean(0), torch.zeros(13), rtol=0, atol=1e-5)
+    torch.testing.assert_close(frames.std(0), torch.ones(13))
+    seen = {one.name: one.frames.mean(0) for one in made.split("train")}
+    wrong = 0
+    for one in made.split("test"):
+        away = {name: float((one.frames.mean(0) - mean).norm()) for name, mean in seen.items()}
+        wrong += min(away, key=away.__getitem__)[0] != one.name[0]
+    assert f"16 digits, nearest mean frame {wrong / 8:.1%} wrong" in capsys.readouterr().out
+
+
+def test_a_damaged_recording_is_named(tmp_path, monkeypatch):
+    write_speech(tmp_path)
+    whole = (tmp_path / "wav" / "3_bo_4.wav").read_bytes()
+    (tmp_path / "wav" / "3_bo_4.wav").write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match=r"3_bo_4\.wav: its header claims"):
+        spoken_digits(tmp_path, tmp_path / "a", monkeypatch)
+    assert not (tmp_path / "a" / "spoken_digits.h5").exists()
+
+
+def test_all_spoken_digits(real_data, tmp_path, monkeypatch, capsys):
+    made = spoken_digits(real_data("speech_fsdd"), tmp_path, monkeypatch)
+    assert "240 digits, nearest mean frame 16.7% wrong" in capsys.readouterr().out
+    assert {len(made.split(split)) for split in ("train", "test")} == {120}
+    assert {int(one.name[0]) for one in made.split("test")} == set(range(10))
+
+
+def test_strings_of_digits_are_written_down(tmp_path, monkeypatch, capsys):
+    """The program of docs/ctc.md, with trainings that take no time."""
+    write_speech(tmp_path)
+    spoken_digits(tmp_path, tmp_path, monkeypatch)
+    monkeypatch.syspath_prepend(ROOT / "docs" / "results")
+    module = imported(ROOT / "docs" / "results" / "ctc.py")
+    for name, value in {"STEPS": 2, "SEEDS": (1, 2), "TEST_STRINGS": 20, "HIDDEN": 4}.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "ctc.py"))
+    monkeypatch.setattr(sys, "argv", ["ctc.py", str(tmp_path / "spoken_digits.h5"), "abc"])
+    module.main()
+    report = json.loads((tmp_path / "ctc.json").read_text())
+    assert report["commit"] == "abc"
+    assert {kind: len(rows) for kind, rows in report["figures"].items()} == {
+        "thesis": 2,
+        "Graves": 2,
+    }
+    for found, said, expected in [([], [1, 2], 2), ([1, 3, 2], [1, 2], 1), ([2, 1], [1, 2], 2)]:
+        assert module.edits(torch.tensor(found), torch.tensor(said)) == expected
+    strings = module.Strings(load_sequences(tmp_path / "spoken_digits.h5").split("test"))
+    frames, digits = strings.draw(200, torch.Generator().manual_seed(1))
+    assert {len(one) for one in digits} == {1, 2, 3, 4}
+    assert {int(digit) for one in digits for digit in one} == {3, 7}
+    assert all(one.shape[1] == 39 for one in frames)
+    same = torch.cat([one[1:] == one[:-1] for one in digits]).double()
+    chance = 0.25 + 0.75 / 2  # of two digits
+    assert abs(same.mean() - chance) < 4 * (chance * (1 - chance) / len(same)) ** 0.5
+
+
 def test_music_is_continued_to_be_seen_and_heard(tmp_path):
     generator = torch.Generator().manual_seed(1)
     frames = (torch.rand(40, 88, generator=generator) < 0.1).float()
@@ -355,6 +443,7 @@ def test_there_is_a_test_for_every_program():
         "mit_walking.py",
         "mnist.py",
         "polyphonic_music.py",
+        "spoken_digits.py",
     }
 
 

@@ -16,6 +16,7 @@ README = Path(__file__).parents[1] / "README.md"
 MOTION = README.parent / "docs" / "motion.md"
 MUSIC = README.parent / "docs" / "music.md"
 LIKELIHOOD = README.parent / "docs" / "likelihood.md"
+CTC = README.parent / "docs" / "ctc.md"
 COMMANDS = [
     line
     for page in (README, MOTION, MUSIC, LIKELIHOOD)
@@ -31,6 +32,15 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
         exec(code, names)
     assert names["continued"].shape == (4, 20, 100)
     assert (tmp_path / "model.h5").exists()
+
+
+def test_the_python_of_the_page_on_ctc_runs():
+    names: dict = {}
+    with torch.random.fork_rng(devices=[]):
+        for code in re.findall(r"```python\n(.*?)```", CTC.read_text(), re.DOTALL):
+            exec(code, names)
+    assert [len(one) for one in names["found"]] == [len(one) for one in names["greedy"]] == [2, 1]
+    assert names["posterior"].shape == (2, 50, 5)
 
 
 def test_the_python_of_the_page_on_likelihoods_runs():

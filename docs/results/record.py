@@ -45,8 +45,8 @@ def main() -> None:
     report = {
         "command": _command(run.recipe, folder),
         "recipe": asdict(run.recipe),
-        "commit": commit[0] if commit else _printed("git", "rev-parse", "--short", "HEAD"),
-        "machine": _machine(),
+        "commit": commit[0] if commit else printed("git", "rev-parse", "--short", "HEAD"),
+        "machine": machine(),
         "torch": torch.__version__,
         "steps": training["step"],
         "seconds": training["seconds"],
@@ -75,13 +75,14 @@ def _command(recipe: Recipe, folder: str) -> str:
     return f"seqebm train {recipe.model} --data balls {' '.join(settings)} --out runs/{name}"
 
 
-def _printed(*command: str) -> str:
+def printed(*command: str) -> str:
+    """What a command says."""
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _machine() -> str:
+def machine() -> str:
     """The class of the machine: processor and threads."""
-    cpu = _printed("sh", "-c", "grep -m1 'model name' /proc/cpuinfo | cut -d: -f2")
+    cpu = printed("sh", "-c", "grep -m1 'model name' /proc/cpuinfo | cut -d: -f2")
     return f"{cpu or platform.machine()}, {torch.get_num_threads()} thread(s)"
 
 

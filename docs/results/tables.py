@@ -205,6 +205,24 @@ def loading() -> list[str]:
     return lines
 
 
+def digits() -> list[str]:
+    """Digit error rates of both kinds of CTC, the mean of the seeds and the range of them."""
+    figures = json.loads((HERE / "ctc.json").read_text())["figures"]
+    rates = ["best path", "beam search", "best path, repetitions", "beam search, repetitions"]
+    lines = _head("wrong digits", [*rates, "frames a digit", "minutes"])
+    for kind, rows in figures.items():
+        cells = [_spread([100 * row[rate] for row in rows], "%") for rate in rates]
+        cells.append(_spread([row["frames a digit"] for row in rows]))
+        cells.append(f"{sum(row['seconds'] for row in rows) / len(rows) / 60:.1f}")
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _spread(values: list[float], unit: str = "") -> str:
+    mean = sum(values) / len(values)
+    return f"{mean:.1f}{unit} ({min(values):.1f} … {max(values):.1f})"
+
+
 def _effort(report: dict, name: str) -> list[str]:
     """Parameters and minutes of a model; nothing of a yardstick."""
     found = report["mit_walking"]
@@ -279,6 +297,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
     return {
         "README.md": {"results": rows(), "changes": changes(), "speed": speed()},
         "docs/layers.md": {**layers, **small},
+        "docs/ctc.md": {"digits": digits()},
         "docs/motion.md": {
             "loading": loading(),
             "mit": mit(),
