@@ -37,14 +37,29 @@ SETS = {
 }
 MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "rnn-nade", "rnn")
 SEEDS = (1, 2, 3)
-STEPS = {"jsb": 3000, "piano": 3000, "nottingham": 8000, "muse": 8000}
-CHANGES: dict[str, dict[str, float]] = {  # to the preset, by model, and by set and model
-    "trbm": {"noise": 0.15},
-    "rtrbm": {"noise": 0.15},
-    "rnn-rbm": {"state": 100, "noise": 0.2},
-    "lstm-rbm": {"state": 100, "noise": 0.2},
-    "lstm-nade": {"hidden": 150, "noise": 0.2, "lr": 0.005},
-    "lstm": {"noise": 0.2, "lr": 0.005},
+SET_CHANGES: dict[str, dict[str, float]] = {  # to the preset, for all models of a set
+    "jsb": {"noise": 0.2},
+    "piano": {"hidden": 150, "state": 100, "decay": 0.3, "steps": 2500},
+    "nottingham": {"steps": 6000},
+    "muse": {"steps": 5000},
+}
+CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a model of a set
+    "rtrbm": {"lr": 0.005},
+    "rnn-nade": {"lr": 0.005},
+    "rnn": {"lr": 0.005},
+    "jsb-trbm": {"noise": 0.1, "steps": 3000},
+    "jsb-rtrbm": {"noise": 0.15, "lr": 0.01, "steps": 4000},
+    "jsb-rnn-rbm": {"hidden": 250, "state": 150, "steps": 6000},
+    "jsb-lstm-rbm": {"state": 150, "steps": 4000},
+    "jsb-rnn-nade": {"hidden": 150, "state": 100, "decay": 0.5, "steps": 1500},
+    "jsb-rnn": {"hidden": 100, "decay": 0.5, "steps": 600},
+    "piano-lstm-rbm": {"steps": 1500},
+    "piano-rnn-nade": {"decay": 1.0, "steps": 1000},
+    "piano-rnn": {"decay": 1.0, "steps": 1000},
+    "nottingham-trbm": {"order": 8, "steps": 3000},
+    "nottingham-rtrbm": {"order": 8, "steps": 5000},
+    "muse-trbm": {"order": 8, "steps": 3000},
+    "muse-rtrbm": {"order": 8},
 }
 ANNEALING = {"runs": 20, "temperatures": 100, "sweeps": 10}
 SAMPLES = 20  # of every frame, for the accuracy
@@ -67,7 +82,9 @@ def called_so(run: tuple[str, str, int]) -> str:
 def command(folder: Path, run: tuple[str, str, int]) -> list[str]:
     """The command that trains a run."""
     name, model, seed = run
-    keys = {"steps": STEPS[name], **CHANGES.get(model, {}), **CHANGES.get(f"{name}-{model}", {})}
+    keys = dict(SET_CHANGES[name])
+    for changed in (model, f"{name}-{model}"):
+        keys |= CHANGES.get(changed, {})
     settings = [f"--set={key}={value}" for key, value in {**keys, "seed": seed}.items()]
     data, out = folder / f"{SETS[name]}.h5", folder / called_so(run)
     line = ["seqebm", "train", model, "--data", str(data), "--preset", "music"]

@@ -260,14 +260,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     # polyphonic music (datasets/polyphonic_music.py); chosen on validation data
     "music": {
         "order": 4,
-        "batch": 16,
+        "batch": 8,
         "window": 100,
         "lr": 0.01,
-        "gibbs_steps": "10",
+        "gibbs_steps": "5",
+        "recurrence": "orthogonal",
         "centred": True,
         "clip": 5.0,
         "decay": 0.02,
-        "noise": 0.1,
+        "noise": 0.05,
     },
     # the strongest model that a laptop trains in about three minutes; the noise makes its next
     # frame a little worse and nearly halves its error of denoising
