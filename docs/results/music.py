@@ -57,6 +57,7 @@ CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a mo
     "piano-rnn-nade": {"decay": 1.0, "steps": 1000},
     "piano-rnn": {"decay": 1.0, "steps": 1000},
     "nottingham-trbm": {"order": 8, "steps": 3000},
+    "nottingham-rnn-rbm": {"steps": 12_000},
     "nottingham-rtrbm": {"order": 8, "steps": 5000},
     "muse-trbm": {"order": 8, "steps": 3000},
     "muse-rtrbm": {"order": 8},
