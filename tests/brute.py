@@ -239,7 +239,19 @@ def memory_lstm_steps(cell, weights, frames):
     return np.array(found)
 
 
+def truncated_lstm_steps(cell, weights, frames):
+    """An LSTM; its gradient is what is truncated."""
+    found, c = [weights["initial_hidden"]], weights["initial_cell"]
+    for v in frames:
+        inputs = weights["visible_to_gates"] @ v + weights["hidden_to_gates"] @ found[-1]
+        i, f, o, g = np.split(inputs + weights["gate_bias"], 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        found.append(sigmoid(o) * np.tanh(c))
+    return np.array(found)
+
+
 STEPS = {
+    "truncated-lstm": truncated_lstm_steps,
     "rnn": rnn_steps,
     "lstm": lstm_steps,
     "gru": gru_steps,

@@ -2,9 +2,10 @@
 
     python videos/make_music.py RUNS videos/music
 
-RUNS is the folder of `docs/results/music.py`. Of every kind of model and two data sets half a minute is
-drawn from the beginning: MIDI files, piano rolls above each other, and spectrograms of their sound. What
-40 such samples have in common with the test data, counted, goes to docs/results/music-samples.json.
+RUNS is the folder of `docs/results/music.py`. Of every kind of model and two data sets half a
+minute is drawn from the beginning: MIDI files, piano rolls above each other, and spectrograms of
+their sound. What 40 such samples have in common with the test data, counted, goes to
+docs/results/music-samples.json.
 """
 
 import json
@@ -15,7 +16,7 @@ import matplotlib
 import numpy as np
 import torch
 
-from seqebm import evaluate, pianoroll, sound, video
+from seqebm import evaluate, pianoroll, sound
 from seqebm.data import Sequence, load_sequences, music
 from seqebm.learning.runs import open_run
 

@@ -7,6 +7,7 @@ from seqebm.cells.multiplicative import MLSTM, MRNN, TensorRNN
 from seqebm.cells.named import CELLS, as_cell, make_cell
 from seqebm.cells.stacked import StackedCells
 from seqebm.cells.standard import StandardRNN
+from seqebm.cells.truncated import TruncatedLSTM
 
 __all__ = [
     "CELLS",
@@ -19,6 +20,7 @@ __all__ = [
     "StandardRNN",
     "State",
     "TensorRNN",
+    "TruncatedLSTM",
     "as_cell",
     "make_cell",
 ]

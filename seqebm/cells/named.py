@@ -14,6 +14,7 @@ from seqebm.cells.lstm import MemoryLSTM
 from seqebm.cells.multiplicative import MLSTM, MRNN, TensorRNN
 from seqebm.cells.stacked import StackedCells
 from seqebm.cells.standard import StandardRNN
+from seqebm.cells.truncated import TruncatedLSTM
 
 
 def _fused(
@@ -35,6 +36,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "mrnn": MRNN,
     "mlstm": MLSTM,
     "memory-lstm": MemoryLSTM,
+    "truncated-lstm": TruncatedLSTM,
 }
 
 
