@@ -83,6 +83,19 @@ class Units(nn.Module, ABC):
         Places that are uniform give samples; it is `sample_into` for compiled code.
         """
 
+    def tempered(self, temperature: float) -> tuple[Units, float]:
+        """Energies divided by a temperature τ > 0.
+
+        Returns:
+            Units, and what biases and drives are to be multiplied by for them; both layers of an
+            RBM are at τ when its weights are multiplied too, and hidden biases divided by τ.
+        """
+        return self, 1 / temperature
+
+    @abstractmethod
+    def mode(self, x: Tensor) -> Tensor:
+        """The most probable state of units whose total input is x, [..., size]."""
+
     def log_prob(self, v: Tensor, x: Tensor) -> Tensor:
         """log p(v) in nats of independent units whose total input is x, [...]."""
         return -self.energy(v, x) - self.log_partition(x, torch.zeros_like(x))
@@ -139,6 +152,9 @@ class Bernoulli(Units):
 
     def pick(self, mean: Tensor, place: Tensor) -> Tensor:
         return (place < mean - 0.5).to(mean.dtype)
+
+    def mode(self, x: Tensor) -> Tensor:
+        return (x > 0).to(x.dtype)
 
 
 class Gaussian(Units):
@@ -213,6 +229,15 @@ class Gaussian(Units):
 
     def pick(self, mean: Tensor, place: Tensor) -> Tensor:
         return mean + self.log_sigma.exp() * math.sqrt(2) * torch.erfinv(2 * place)
+
+    def tempered(self, temperature: float) -> tuple[Units, float]:
+        """σ² becomes τσ², and with it the weight of Wᵀh, which is in units of the data."""
+        units = Gaussian(self.size)
+        units.register_buffer("log_sigma", self.log_sigma.detach() + math.log(temperature) / 2)
+        return units, 1.0
+
+    def mode(self, x: Tensor) -> Tensor:
+        return x
 
 
 class Categorical(Units):
@@ -289,6 +314,10 @@ class Categorical(Units):
 
     def pick(self, mean: Tensor, place: Tensor) -> Tensor:
         return self._chosen(mean, self._groups(place)[..., :1])
+
+    def mode(self, x: Tensor) -> Tensor:
+        best = self._groups(x).argmax(-1, keepdim=True)
+        return torch.zeros_like(self._groups(x)).scatter(-1, best, 1.0).flatten(-2)
 
     def _chosen(self, mean: Tensor, place: Tensor) -> Tensor:
         """States at a place in (−½, ½) for each group, [..., groups, 1]."""

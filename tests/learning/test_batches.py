@@ -159,3 +159,25 @@ def test_chains_need_data_from_a_file_and_a_model_that_draws_them():
         train(Recipe("rtrbm", steps=1, persistent=True), progress=False)
     with pytest.raises(ValueError, match="models that draw chains"):
         train(Recipe("gru", steps=1, persistent=True), ragged(), progress=False)
+
+
+# --- contexts --------------------------------------------------------------------------------
+
+
+def test_pieces_have_something_to_learn_from():
+    data = windows(ragged((60, 9, 41)), 10, 3, seed=1, context=4)
+    met = [piece for step in range(200) for piece in data.pieces(step)]
+    assert all(5 <= piece.last - piece.first <= 10 for piece in met)
+    assert {piece.sequence for piece in met} == {0, 1, 2}
+
+
+def test_every_step_has_a_piece_that_is_longer_than_the_context():
+    data = windows(ragged((12,)), 10, 1, seed=1, context=9)
+    assert all(len(data.pieces(step)) >= 1 for step in range(50))
+    assert all(p.last - p.first == 10 for step in range(50) for p in data.pieces(step))
+
+
+@pytest.mark.parametrize("context", [-1, 6, 10])
+def test_no_piece_is_longer_than_the_context(context):
+    with pytest.raises(ValueError, match="context: expected less than the 6 frames"):
+        windows(ragged(), 10, 2, seed=1, context=context)
