@@ -19,7 +19,7 @@ class Units(nn.Module, ABC):
     """A layer of `size` units of one kind."""
 
     spec: str  #: the name under which `make_units` builds this kind again
-    enumerable = False  #: whether the layer has finitely many states
+    n_states: int | None = None  #: how many states the layer has; None where they are real numbers
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -92,6 +92,14 @@ class Units(nn.Module, ABC):
         """
         return self, 1 / temperature
 
+    def states(self, start: int, stop: int, like: Tensor) -> Tensor:
+        """Rows `start` to `stop` of the list of all states, [stop − start, size], as `like` is.
+
+        Raises:
+            ValueError: there are infinitely many.
+        """
+        raise ValueError(f"units: the states of {self.spec} units cannot be listed")
+
     @abstractmethod
     def mode(self, x: Tensor) -> Tensor:
         """The most probable state of units whose total input is x, [..., size]."""
@@ -113,7 +121,14 @@ class Bernoulli(Units):
     """
 
     spec = "bernoulli"
-    enumerable = True
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.n_states = 2**size
+
+    def states(self, start: int, stop: int, like: Tensor) -> Tensor:
+        numbers = torch.arange(start, stop, device=like.device)
+        return (numbers[:, None] >> torch.arange(self.size, device=like.device) & 1).to(like.dtype)
 
     def check(self, frames: Tensor, name: str = "frames") -> None:
         low, high = (float(x) for x in frames.detach().aminmax()) if frames.numel() else (0.0, 0.0)
@@ -268,6 +283,13 @@ class Categorical(Units):
             )
         self.categories = categories
         self.spec = f"categorical:{categories}"
+        self.n_states = categories ** (size // categories)
+
+    def states(self, start: int, stop: int, like: Tensor) -> Tensor:
+        numbers = torch.arange(start, stop, device=like.device)
+        places = self.categories ** torch.arange(self.size // self.categories, device=like.device)
+        digits = numbers[:, None] // places % self.categories
+        return F.one_hot(digits, self.categories).flatten(1).to(like.dtype)
 
     def _groups(self, x: Tensor) -> Tensor:
         """[..., size] as [..., groups, categories]."""
