@@ -17,14 +17,13 @@ FONT_SIZE = 14
 MOST_BITS = 10.0  # and more have the strongest colour
 COLD, HOT = (28, 32, 48), (222, 84, 32)  # colours of 0 and of 10 bits
 INK = (236, 238, 242)
-END_OF_LINE = "¶"
 
 
 def heat_map(text: Sequence[str], bits: Values, columns: int = COLUMNS) -> Pictures:
     r"""A text on the colours of its surprise: from dark blue, 0 bits, to red, 10 bits and more.
 
-    Lines are as long as in the text, at most `columns` characters; "¶" shows where they end, for
-    this has to be foretold as well.
+    Lines are as long as in the text, at most `columns` characters. A line ends in an empty place
+    with a colour of its own, for its end has to be foretold as well.
 
     Args:
         text: a character for each symbol (`Vocabulary.label`).
@@ -55,9 +54,8 @@ def heat_map(text: Sequence[str], bits: Values, columns: int = COLUMNS) -> Pictu
         x, y = column * WIDTH, line * HEIGHT
         colour = tuple(round(a + (b - a) * level) for a, b in zip(COLD, HOT, strict=True))
         draw.rectangle((x, y, x + WIDTH - 1, y + HEIGHT - 1), fill=colour)
-        shown = END_OF_LINE if character == "\n" else character
-        if shown.isprintable():
-            draw.text((x + WIDTH / 2, y + HEIGHT / 2), shown, INK, font, anchor="mm")
+        if character.isprintable():
+            draw.text((x + WIDTH / 2, y + HEIGHT / 2), character, INK, font, anchor="mm")
     return np.asarray(image)[None]
 
 

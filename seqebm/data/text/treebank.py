@@ -38,7 +38,8 @@ def treebank_text(content: str) -> str:
         >>> treebank_text(" no it was n't \n")
         "no it was n't\n"
     """
-    lines = [line.split() for line in content.removesuffix("\n").split("\n")]
+    *lines, rest = (line.split() for line in content.split("\n"))
+    lines += [rest] if rest else []  # which nothing but a space is, behind the last newline
     if max(map(len, chain(*lines)), default=0) > 1:
         return "".join(" ".join(words) + "\n" for words in lines)
     return "".join("".join(line).replace("_", " ") + "\n" for line in lines)

@@ -149,7 +149,7 @@ def test_no_texts():
 
 def test_words_and_characters_are_one_stream(write):
     words = write("ptb.test.txt", " no <unk> \n a b \n")
-    spelt = write("ptb.char.test.txt", "n o _ < u n k > \n a _ b \n")
+    spelt = write("ptb.char.test.txt", "n o _ < u n k > \n a _ b \n ")  # as the files end
     assert read_treebank(words) == read_treebank(spelt) == "no <unk>\na b\n"
 
 
@@ -169,6 +169,10 @@ def test_the_treebank_has_the_published_number_of_characters(real_data):
     assert torch.equal(
         Characters.of([train]).encode(words[:9]), Characters.of([train, words]).encode(words[:9])
     )
+
+
+def test_the_last_line_may_have_no_end():
+    assert treebank_text(" a cat \n sat") == "a cat\nsat\n"
 
 
 def test_a_line_without_words_stays_a_line():
