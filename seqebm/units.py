@@ -19,7 +19,7 @@ class Units(nn.Module, ABC):
     """A layer of `size` units of one kind."""
 
     spec: str  #: the name under which `make_units` builds this kind again
-    enumerable = False  #: whether the layer has finitely many states
+    n_states: int | None = None  #: how many states the layer has; None where they are real numbers
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -83,6 +83,27 @@ class Units(nn.Module, ABC):
         Places that are uniform give samples; it is `sample_into` for compiled code.
         """
 
+    def tempered(self, temperature: float) -> tuple[Units, float]:
+        """Energies divided by a temperature τ > 0.
+
+        Returns:
+            Units, and what biases and drives are to be multiplied by for them; both layers of an
+            RBM are at τ when its weights are multiplied too, and hidden biases divided by τ.
+        """
+        return self, 1 / temperature
+
+    def states(self, start: int, stop: int, like: Tensor) -> Tensor:
+        """Rows `start` to `stop` of the list of all states, [stop − start, size], as `like` is.
+
+        Raises:
+            ValueError: there are infinitely many.
+        """
+        raise ValueError(f"units: the states of {self.spec} units cannot be listed")
+
+    @abstractmethod
+    def mode(self, x: Tensor) -> Tensor:
+        """The most probable state of units whose total input is x, [..., size]."""
+
     def log_prob(self, v: Tensor, x: Tensor) -> Tensor:
         """log p(v) in nats of independent units whose total input is x, [...]."""
         return -self.energy(v, x) - self.log_partition(x, torch.zeros_like(x))
@@ -100,7 +121,14 @@ class Bernoulli(Units):
     """
 
     spec = "bernoulli"
-    enumerable = True
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.n_states = 2**size
+
+    def states(self, start: int, stop: int, like: Tensor) -> Tensor:
+        numbers = torch.arange(start, stop, device=like.device)
+        return (numbers[:, None] >> torch.arange(self.size, device=like.device) & 1).to(like.dtype)
 
     def check(self, frames: Tensor, name: str = "frames") -> None:
         low, high = (float(x) for x in frames.detach().aminmax()) if frames.numel() else (0.0, 0.0)
@@ -139,6 +167,9 @@ class Bernoulli(Units):
 
     def pick(self, mean: Tensor, place: Tensor) -> Tensor:
         return (place < mean - 0.5).to(mean.dtype)
+
+    def mode(self, x: Tensor) -> Tensor:
+        return (x > 0).to(x.dtype)
 
 
 class Gaussian(Units):
@@ -214,6 +245,15 @@ class Gaussian(Units):
     def pick(self, mean: Tensor, place: Tensor) -> Tensor:
         return mean + self.log_sigma.exp() * math.sqrt(2) * torch.erfinv(2 * place)
 
+    def tempered(self, temperature: float) -> tuple[Units, float]:
+        """σ² becomes τσ², and with it the weight of Wᵀh, which is in units of the data."""
+        units = Gaussian(self.size)
+        units.register_buffer("log_sigma", self.log_sigma.detach() + math.log(temperature) / 2)
+        return units, 1.0
+
+    def mode(self, x: Tensor) -> Tensor:
+        return x
+
 
 class Categorical(Units):
     """Groups of units of which one is on in each, as one-hot codes: E = −vᵀb.
@@ -243,6 +283,13 @@ class Categorical(Units):
             )
         self.categories = categories
         self.spec = f"categorical:{categories}"
+        self.n_states = categories ** (size // categories)
+
+    def states(self, start: int, stop: int, like: Tensor) -> Tensor:
+        numbers = torch.arange(start, stop, device=like.device)
+        places = self.categories ** torch.arange(self.size // self.categories, device=like.device)
+        digits = numbers[:, None] // places % self.categories
+        return F.one_hot(digits, self.categories).flatten(1).to(like.dtype)
 
     def _groups(self, x: Tensor) -> Tensor:
         """[..., size] as [..., groups, categories]."""
@@ -289,6 +336,10 @@ class Categorical(Units):
 
     def pick(self, mean: Tensor, place: Tensor) -> Tensor:
         return self._chosen(mean, self._groups(place)[..., :1])
+
+    def mode(self, x: Tensor) -> Tensor:
+        best = self._groups(x).argmax(-1, keepdim=True)
+        return torch.zeros_like(self._groups(x)).scatter(-1, best, 1.0).flatten(-2)
 
     def _chosen(self, mean: Tensor, place: Tensor) -> Tensor:
         """States at a place in (−½, ½) for each group, [..., groups, 1]."""

@@ -31,6 +31,10 @@ def categories(model):
     return int(model.visible.spec.partition(":")[2]) if "categorical" in model.visible.spec else 0
 
 
+def is_mixture(model):
+    return hasattr(model, "output") and model.output.spec.startswith("mixture")
+
+
 def support(model):
     """All visible states [n, visible] and the weight of each in a sum or integral over them."""
     if categories(model):
@@ -38,7 +42,7 @@ def support(model):
         groups = itertools.product(codes, repeat=model.visible.size // len(codes))
         return np.array([np.concatenate(group) for group in groups]), 1.0
     values, weight = (GRID, 0.15) if is_gaussian(model) else ((0.0, 1.0), 1.0)
-    if "mixture" in str(model.settings):  # whose spreads may be narrow or wide
+    if is_mixture(model):  # whose spreads may be narrow or wide
         values, weight = np.arange(-45.0, 45.0, 0.12), 0.12
     states = np.array(list(itertools.product(values, repeat=model.visible.size)))
     return states, weight**model.visible.size
@@ -107,8 +111,8 @@ def negative_energy(model, v, h, bv, bh):
     return h @ array(model.weight) @ v + v @ bv + h @ bh
 
 
-def frame_weights(model, bv, bh, states):
-    """Σ_h exp(−E(v, h)) of every given visible state."""
+def frame_weights(model, bv, bh, states, temperature=1.0):
+    """Σ_h exp(−E(v, h)/τ) of every given visible state."""
     n_hidden = len(array(model.hidden_bias))
     total = np.zeros(len(states))
     for h in itertools.product((0.0, 1.0), repeat=n_hidden):
@@ -119,7 +123,7 @@ def frame_weights(model, bv, bh, states):
             drive = (states / variance) @ (array(model.weight).T @ h)
         else:
             own, drive = states @ bv, states @ (array(model.weight).T @ h)
-        total += np.exp(own + drive + h @ bh)
+        total += np.exp((own + drive + h @ bh) / temperature)
     return total
 
 
@@ -266,7 +270,7 @@ STEPS = {
 def rnn_log_densities(model, frames, t, states):
     """log p(v_t = state | frames before t) of an RNN, with independent units or a NADE."""
     x = array(model.readout.weight) @ state(model, frames, t) + array(model.readout.bias)
-    if model.output.spec.startswith("mixture"):
+    if is_mixture(model):
         return log_mixture(x, states, model.output.components)
     if not hasattr(model.output, "orders"):
         return log_independent(model, x, states)
@@ -290,8 +294,8 @@ def log_mixture(x, states, components):
     return np.logaddexp.reduce(parts)
 
 
-def nade_probabilities(nade, x, order, states):
-    """p(v = state) of a NADE that takes its units in this order."""
+def nade_probabilities(nade, x, order, states, temperature=1.0):
+    """p(v = state) of a NADE that takes its units in this order, each drawn at a temperature."""
     w, out = array(nade.weight), array(nade.output_weight)
     known = np.zeros_like(w) if nade.known_weight is None else array(nade.known_weight)
     b, c = x[: len(order)], x[len(order) :]
@@ -301,7 +305,7 @@ def nade_probabilities(nade, x, order, states):
         for place, i in enumerate(order):
             before = order[:place]
             hidden = sigmoid(c + sum(w[:, j] * v[j] + known[:, j] for j in before))
-            on = sigmoid(b[i] + out[i] @ hidden)
+            on = sigmoid((b[i] + out[i] @ hidden) / temperature)
             p *= on if v[i] else 1 - on
         found.append(p)
     return np.array(found)
@@ -415,20 +419,46 @@ def next_frame(model, frames):
     return states, np.exp(log_densities(model, frames, len(frames), states)) * weight
 
 
-def trbm_joint(model, frames, hiddens):
-    """P(v_1 … v_T, h_1 … h_T) of a TRBM with Bernoulli units (eq. 3.3)."""
+def tempered_next_frame(model, frames, temperature):
+    """States and probabilities of the frame after `frames` at a temperature.
+
+    Energies of RBMs are divided by it, each conditional of a NADE is raised to its inverse, and so
+    is the distribution of independent units.
+    """
+    if type(model).__name__ == "Innovations":
+        past, place, scale = innovations(model, array(frames))
+        states, p = tempered_next_frame(model.model, torch.from_numpy(past), temperature)
+        return place + scale * states, p
+    states, _ = support(model)
+    frames = array(frames)
+    if type(model).__name__ != "RNN":
+        bv, bh = biases(model, frames, filtered(model, frames), len(frames))
+        weights = frame_weights(model, bv, bh, states, temperature)
+    elif hasattr(model.output, "orders"):
+        x = array(model.readout.weight) @ state(model, frames, len(frames))
+        x = x + array(model.readout.bias)
+        orders = model.output.orders
+        found = [nade_probabilities(model.output, x, o, states, temperature) for o in orders]
+        weights = np.mean(found, axis=0)
+    else:
+        weights = np.exp(log_densities(model, frames, len(frames), states) / temperature)
+    return states, weights / weights.sum()
+
+
+def trbm_joint(model, frames, hiddens, temperature=1.0):
+    """P(v_1 … v_T, h_1 … h_T) of a TRBM (eq. 3.3), each frame drawn at a temperature."""
     states, p = support(model)[0], 1.0
     for t, (v, h) in enumerate(zip(frames, hiddens, strict=True)):
         bv, bh = biases(model, frames, hiddens, t)
-        p *= math.exp(negative_energy(model, v, h, bv, bh))
-        p /= frame_weights(model, bv, bh, states).sum()
+        p *= math.exp(negative_energy(model, v, h, bv, bh) / temperature)
+        p /= frame_weights(model, bv, bh, states, temperature).sum()
     return p
 
 
-def trbm_sequence_probability(model, frames):
+def trbm_sequence_probability(model, frames, temperature=1.0):
     """P(v_1 … v_T) of a TRBM, summed over hidden sequences."""
     sequences = itertools.product(hidden_states(model), repeat=len(frames))
-    return sum(trbm_joint(model, frames, hiddens) for hiddens in sequences)
+    return sum(trbm_joint(model, frames, hiddens, temperature) for hiddens in sequences)
 
 
 def trbm_bound(model, frames):

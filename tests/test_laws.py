@@ -217,8 +217,8 @@ def z_scores(samples, states, p):
     return (got.mean(0) - mean) / (std / np.sqrt(len(samples)))
 
 
-# At most 42 moments a model and 34 models: a right sampler fails one run in 1000 at |z| > 4.9,
-# and the seed is fixed, so a passing test passes always.
+# At most 42 moments a model, 34 models, five tests: right samplers fail one run in 150 at
+# |z| > 4.9, and the seed is fixed, so a passing test passes always.
 LARGEST_Z = 4.9
 
 
@@ -241,6 +241,90 @@ def test_sampled_sequences_have_the_exact_distribution(model):
     samples = model.sample(2, batch=20_000, generator=generator())
     z = z_scores(samples.flatten(1).numpy(), pairs.reshape(len(pairs), -1), p)
     assert np.abs(z).max() < LARGEST_Z
+
+
+def temperatures(model, temperature):
+    """Whether the model has samples at this temperature; those that have none say so."""
+    stacked = isinstance(model, seqebm.Stack)
+    mixed = brute.is_mixture(model)
+    if stacked or mixed or (temperature == 0 and not isinstance(inside(model), seqebm.RNN)):
+        with pytest.raises(ValueError, match="temperature: expected"):
+            model.sample(1, temperature=temperature)
+        return False
+    return True
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_tempered_samples_have_the_exact_moments(model, temperature):
+    if not temperatures(model, temperature):
+        return
+    prefix = data(model, batch=1, time=2)
+    samples = model.sample(
+        1, batch=20_000, prefix=prefix, generator=generator(), temperature=temperature
+    )[:, 0]
+    z = z_scores(samples.numpy(), *brute.tempered_next_frame(model, prefix[0], temperature))
+    assert np.abs(z).max() < LARGEST_Z
+
+
+def test_tempered_distributions_are_what_is_drawn_from(model):
+    """log p of all states of the next frame at a temperature."""
+    if not temperatures(model, 0.7) or brute.is_gaussian(model):
+        return
+    prefix = data(model, batch=1, time=2)
+    context, _ = model._begin(1, prefix)
+    states, p = brute.tempered_next_frame(model, prefix[0], 0.7)
+    rows = model.conditional(context).tempered(0.7).with_state_axis()
+    found = rows.log_prob(torch.from_numpy(states), "exact").detach()
+    close(found[0].exp(), torch.from_numpy(p))
+
+
+def test_tempered_sequences_have_the_exact_distribution(model):
+    """Two frames at a temperature; a TRBM's hidden units are at that temperature too."""
+    if brute.is_gaussian(model) or not temperatures(model, 0.6):
+        return
+    states, _ = brute.support(model)
+    pairs = np.array([np.stack([a, b]) for a in states for b in states])
+    if isinstance(model, seqebm.TRBM):
+        p = np.array([brute.trbm_sequence_probability(model, pair, 0.6) for pair in pairs])
+    else:
+        first = brute.tempered_next_frame(model, torch.zeros(0, model.visible.size), 0.6)[1]
+        second = [
+            brute.tempered_next_frame(model, torch.from_numpy(a[None]), 0.6)[1] for a in states
+        ]
+        p = (first[:, None] * np.array(second)).ravel()
+    samples = model.sample(2, batch=20_000, generator=generator(), temperature=0.6)
+    z = z_scores(samples.flatten(1).numpy(), pairs.reshape(len(pairs), -1), p)
+    assert np.abs(z).max() < LARGEST_Z
+
+
+def test_greedy_samples_are_the_most_probable_frames(model):
+    if not temperatures(model, 0):
+        return
+    prefix = data(model, batch=1, time=2)
+    drawn = model.sample(1, prefix=prefix, temperature=0)[0, 0]
+    if brute.is_gaussian(model):
+        close(drawn, model.predict(torch.cat([prefix, prefix], 1))[0, 2])
+        return
+    if hasattr(model.output, "orders"):  # unit after unit, so not always the best frame of all
+        colder, p = brute.tempered_next_frame(model, prefix[0], 0.01)
+        assert p[(colder == drawn.numpy()).all(1)][0] > 0.9 / len(model.output.orders)
+        return
+    states, p = brute.next_frame(model, prefix[0])
+    close(drawn, torch.from_numpy(states[p.argmax()]))
+
+
+def test_streams_draw_what_samples_are(model):
+    stream, source = model.stream(), generator()
+    drawn = [stream.draw(source) for _ in range(4)]
+    close(torch.stack(drawn, 1), model.sample(4, generator=generator()))
+
+
+def test_streams_know_what_is_probable(model):
+    frames = data(model, batch=1)
+    stream = model.stream()
+    for t, frame in enumerate(frames.unbind(1)):
+        close(stream.log_prob(frames[0])[0, t], model.log_prob(frames)[0, t].detach())
+        stream.filter(frame)
 
 
 def test_same_seed_same_sample(model):

@@ -38,6 +38,7 @@ from seqebm.data.mocap import (
 )
 from seqebm.data.music import PianoRoll, read_midi, write_midi
 from seqebm.data.speech import mfcc, read_wav
+from seqebm.data.text import read_vocabulary
 from seqebm.learning import runs
 from seqebm.learning.recipes import Recipe
 from seqebm.sound import write_wav
@@ -381,6 +382,66 @@ def test_strings_of_digits_are_written_down(tmp_path, monkeypatch, capsys):
     assert abs(same.mean() - chance) < 4 * (chance * (1 - chance) / len(same)) ** 0.5
 
 
+def entropy(known, new):
+    """Bits per character of a text by the frequencies of another, those that are new being rare."""
+    kinds = sorted(set(known + new))
+    share = {one: (known.count(one) + len(set(known)) / len(kinds)) for one in kinds}
+    return -np.mean([np.log2(share[one] / (len(known) + len(set(known)))) for one in new])
+
+
+def test_the_treebank_is_written_and_measured(tmp_path, monkeypatch, capsys):
+    lines = {"train": " the cat sat \n <unk> N \n" * 9, "valid": " a hat \n", "test": " that \n"}
+    for split, text in lines.items():
+        (tmp_path / f"ptb.{split}.txt").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["penn_treebank.py", str(tmp_path), str(tmp_path / "a")])
+    imported(ROOT / "datasets" / "penn_treebank.py").main()
+    expected = entropy("the cat sat\n<unk> N\n" * 9, "that\n")
+    said = capsys.readouterr().out
+    assert "180 + 6 + 5 characters of 14 kinds\n" in said
+    assert f"bits per character: frequencies {expected:.3f}," in said
+    made = load_sequences(tmp_path / "a" / "ptb.h5")
+    vocabulary = read_vocabulary(made.preparation)
+    assert vocabulary.decode(made.split("valid")[0].symbols) == "a hat\n"
+
+
+def test_books_are_written_and_measured(tmp_path, monkeypatch, capsys):
+    module = imported(ROOT / "datasets" / "books.py")
+    book = "so it goes on and on. " * 20
+    for name in module.NAMES:
+        (tmp_path / f"{name}.txt").write_text(book)
+    monkeypatch.setattr(sys, "argv", ["books.py", str(tmp_path), str(tmp_path / "a")])
+    module.main()
+    expected = entropy(book[:396], book[418:])
+    assert f"440 characters of 11 kinds; bits by frequencies {expected:.3f}" in (
+        capsys.readouterr().out
+    )
+    assert load_sequences(tmp_path / "a" / "anna.h5").lengths.tolist() == [396, 22, 22]
+
+
+def test_the_yardsticks_of_the_treebank_and_the_books(real_data, tmp_path, monkeypatch, capsys):
+    for name, folder in (("penn_treebank", "text_ptb"), ("books", "text_books")):
+        monkeypatch.setattr(sys, "argv", [name, str(real_data(folder)), str(tmp_path)])
+        imported(ROOT / "datasets" / f"{name}.py").main()
+    said = capsys.readouterr().out
+    assert "5017482 + 393042 + 442423 characters of 50 kinds" in said
+    assert "6-grams 1.567" in said
+    sizes = {"anna": (1966144, 77), "bible": (4047392, 63), "tinyshakespeare_input": (1115394, 65)}
+    for name, (size, kinds) in sizes.items():
+        assert f"{name}.h5: {size} characters of {kinds} kinds" in said
+
+
+def test_text_is_written_as_it_goes(tmp_path):
+    (tmp_path / "book.txt").write_text("so it goes on and on. " * 20)
+    book = load_sequences(tmp_path / "book.txt")
+    recipe = Recipe("gru", hidden=4, steps=2, batch=1, window=30)
+    model, _ = runs.start(tmp_path / "run", recipe, "book", book, progress=False)
+    vocabulary = read_vocabulary(book.preparation)
+    said = run("write_text.py", tmp_path / "run", "so it ", "0.7")
+    source = torch.Generator().manual_seed(1)
+    drawn = model.sample(1000, 1, vocabulary.frames("so it "), source, temperature=0.7)
+    assert said == "so it " + vocabulary.text(drawn[0]) + "\n"
+
+
 def test_music_is_continued_to_be_seen_and_heard(tmp_path):
     generator = torch.Generator().manual_seed(1)
     frames = (torch.rand(40, 88, generator=generator) < 0.1).float()
@@ -436,12 +497,15 @@ def test_there_is_a_test_for_every_program():
         "sample.py",
         "stream.py",
         "weights.py",
+        "write_text.py",
     }
     assert {path.name for path in DATASETS} == {
+        "books.py",
         "bouncing_balls.py",
         "cmu_mocap.py",
         "mit_walking.py",
         "mnist.py",
+        "penn_treebank.py",
         "polyphonic_music.py",
         "spoken_digits.py",
     }

@@ -185,7 +185,20 @@ def test_units_are_built_from_their_own_name(spec):
     assert units.spec == spec
     assert units.size == 3
     assert bool(list(units.parameters())) == (spec == "gaussian:learned")
-    assert units.enumerable == (spec == "bernoulli")
+    assert units.n_states == (8 if spec == "bernoulli" else None)
+
+
+def test_every_state_is_listed_once():
+    for units, count in ((Categorical(6, 3), 9), (Categorical(5, 5), 5), (Bernoulli(4), 16)):
+        found = units.states(0, count, torch.zeros(1).double())
+        assert units.n_states == count == len({tuple(state) for state in found.tolist()})
+        units.check(found)
+        assert bool(((found == 0) | (found == 1)).all())
+        parts = [units.states(k, min(k + 3, count), found) for k in range(0, count, 3)]
+        assert torch.equal(torch.cat(parts), found)
+    assert bool((Categorical(6, 3).states(0, 9, torch.zeros(1)).sum(1) == 2).all())
+    with pytest.raises(ValueError, match="the states of gaussian units cannot be listed"):
+        Gaussian(2).states(0, 1, torch.zeros(1))
 
 
 def test_gaussian_units_by_name_have_unit_variance():

@@ -28,6 +28,7 @@ from seqebm.cli.media import (
     MOTION_FILES,
     SOUND_FILES,
     Motions,
+    Texts,
     medium,
     picture_shape,
     write_pictures,
@@ -103,6 +104,8 @@ def denoise(
     from seqebm.learning.runs import open_run
 
     opened = _with_layers(open_run(run), layers)
+    if isinstance(medium(opened.format.preparation), Texts):
+        raise ValueError(f"{run}: text is not denoised; seqebm.text fills gaps in it")
     if (sweeps or keep) and mask is None:
         raise ValueError("--sweeps, --keep: go with --mask")
     inputs = {"noisy": source, "mask": mask, "clean": clean}

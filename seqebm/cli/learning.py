@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seqebm.cli.common import COUNT, PATH, generator, sequences_for
+from seqebm.cli.texts import evaluate_text, is_text, vocabulary_of, watched_bits
 
 if TYPE_CHECKING:
     from seqebm.data import Sequences
@@ -77,6 +78,8 @@ def train(
     if "error" in history[-1]:
         error = history[-1]["error"]
         click.echo(f"next-frame error on held-out sequences, summed over a frame: {error:.3f}")
+    if "bits" in history[-1]:
+        click.echo(f"bits per symbol of held-out text: {history[-1]['bits']:.3f}")
 
 
 @click.command()
@@ -105,6 +108,12 @@ def train(
     type=click.IntRange(min=2),
     help="Steps of an annealing run.",
 )
+@click.option(
+    "--learning",
+    type=float,
+    help="Of text: also with parameters that go on learning, by SGD at this rate.",
+)
+@click.option("--picture", type=PATH, help="Of text: draw it on the colours of its surprise, .png.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def evaluate(
     run: Path,
@@ -116,9 +125,14 @@ def evaluate(
     against: Path | None,
     runs: int,
     temperatures: int,
+    learning: float | None,
+    picture: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the run's model on held-out sequences, beside simple yardsticks."""
+    """Measure the run's model on held-out sequences, beside simple yardsticks.
+
+    Of text that is bits per character, over one continuous stream.
+    """
     from seqebm import evaluate as measure
     from seqebm.learning.runs import open_run
 
@@ -127,6 +141,14 @@ def evaluate(
     opened = open_run(run)
     other = None if against is None else open_run(against)
     test = _test_data(opened, source)
+    if is_text(test):
+        if samples is not None or likelihood:
+            raise ValueError("--samples, --likelihood: not for text, whose bits say it all")
+        seen = _yardstick_data(opened, training)
+        evaluate_text(opened, test, seen, learning, picture, as_json)
+        return
+    if learning is not None or picture is not None:
+        raise ValueError("--learning, --picture: are for text")
     frames, lengths = test.padded()
     if prompt >= int(lengths.max()):
         raise ValueError(f"--prompt: expected less than {int(lengths.max())} frames, got {prompt}")
@@ -303,7 +325,9 @@ def _yardstick_data(run: Run, training: str | None) -> Sequences:
     source = training or run.data
     if source == "balls":
         return Sequences.from_frames(ball_videos(run.recipe, 200)(0))
-    return _training_part(load_sequences(source), source)[:200]
+    text = vocabulary_of(run.format.preparation) is not None  # read with the run's vocabulary
+    sequences = sequences_for(run, Path(source)) if text else load_sequences(source)
+    return _training_part(sequences, source)[:200]
 
 
 def _next_frame_error(model: SequenceModel, held_out: Sequences | None) -> dict[str, float]:
@@ -312,6 +336,8 @@ def _next_frame_error(model: SequenceModel, held_out: Sequences | None) -> dict[
 
     if held_out is None:
         return {}
+    if is_text(held_out):
+        return watched_bits(model, held_out)
     device = next(model.parameters()).device
     count, longest = WATCHED
     frames, lengths = (part.to(device) for part in held_out[:count].padded())

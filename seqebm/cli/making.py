@@ -18,7 +18,7 @@ from seqebm.cli.common import (
     sequences_for,
     write_sequences,
 )
-from seqebm.cli.media import Motions, medium
+from seqebm.cli.media import Motions, Texts, medium
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,6 +151,42 @@ def data_music(
     )
 
 
+@data.command("text")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--shares",
+    help="TRAIN:VALID:TEST of each file, in this order (default: 90:5:5 where no other files are "
+    "given).",
+)
+@click.option("--valid", multiple=True, type=PATH, help="Another file, to validate on.")
+@click.option("--test", multiple=True, type=PATH, help="Another file, to test on.")
+@click.option(
+    "--bytes", "as_bytes", is_flag=True, help="Learn bytes, of files of any kind, not characters."
+)
+@click.option("--out", required=True, type=PATH, help="The .h5 file to write.")
+def data_text(
+    files: tuple[Path, ...],
+    shares: str | None,
+    valid: tuple[Path, ...],
+    test: tuple[Path, ...],
+    as_bytes: bool,
+    out: Path,
+) -> None:
+    """Texts in UTF-8 as sequences of characters, or files of any kind as bytes."""
+    from seqebm.data import save_sequences, text
+
+    if shares is None and not valid and not test:
+        shares = "90:5:5"
+    vocabulary = text.Bytes() if as_bytes else None
+    cut = None if shares is None else _shares(shares)
+    sequences = text.read_texts(files, vocabulary, cut, valid, test)
+    save_sequences(out, sequences)
+    click.echo(
+        f"{out}: {len(sequences)} texts, {int(sequences.lengths.sum())} {sequences[0].unit}s of "
+        f"{sequences.n_visible} kinds"
+    )
+
+
 @data.command("noise")
 @click.argument("source", type=PATH)
 @click.option("--kind", help="salt-and-pepper, gaussian, white, balls, boxes or dropped.")
@@ -190,6 +226,8 @@ def data_noise(
     sequences = load_sequences(source, resolution)
     if isinstance(medium(sequences.preparation), Motions) and kind not in (None, "white"):
         raise ValueError(f"--kind: expected white, for motions are no grey levels, got {kind!r}")
+    if isinstance(medium(sequences.preparation), Texts):
+        raise ValueError(f"{source}: text has no noise of these kinds")
     kept = None if joints is None else ~_columns_of(joints, sequences)
     for one in sequences:
         shape = (one.shape[0], one.shape[1]) if len(one.shape) == 2 else None
@@ -212,15 +250,23 @@ def data_noise(
 @click.option("--out", required=True, type=PATH, help="The .h5 file to write.")
 def data_hiddens(run: Path, source: Path, out: Path) -> None:
     """Filtered means of the hidden units of a trained model, for another model to learn from."""
-    from seqebm.data import save_sequences
+    from seqebm.data import Sequence, save_sequences
     from seqebm.learning.runs import open_run
 
     opened = open_run(run)
     sequences = sequences_for(opened, source)
-    plain: dict[str, Any] = {"unit": "probability", "shape": (), "scale": 1.0, "offset": 0.0}
     save_sequences(
         out,
-        (replace(s, frames=opened.model.filter(s.frames[None])[0], **plain) for s in sequences),
+        (
+            Sequence(
+                opened.model.filter(one.frames[None])[0],
+                one.name,
+                one.frame_rate,
+                "probability",
+                split=one.split,
+            )
+            for one in sequences
+        ),
     )
     click.echo(f"{out}: {len(sequences)} sequences, {int(sequences.lengths.sum())} frames")
 
@@ -228,6 +274,14 @@ def data_hiddens(run: Path, source: Path, out: Path) -> None:
 def _write_first(out: Path, sequences: Sequences) -> None:
     """A data file of all sequences, or another file of the first."""
     write_sequences(out, sequences if out.suffix.lower() in DATA_FILES else sequences[:1])
+
+
+def _shares(text: str) -> list[float]:
+    """What TRAIN:VALID:TEST stands for."""
+    try:
+        return [float(part) for part in text.split(":")]
+    except ValueError:
+        raise ValueError(f"--shares: expected TRAIN:VALID:TEST, got {text!r}") from None
 
 
 def _semitones(text: str) -> range:

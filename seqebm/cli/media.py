@@ -1,4 +1,4 @@
-"""What sequences show, which their preparation tells: videos, moving figures or music."""
+"""What sequences show, which their preparation tells: videos, moving figures, music or text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MOTION_FILES = (".amc", ".bvh")  # as in seqebm.data.mocap, which takes a while to import
 MIDI_FILES = (".mid", ".midi")
 SOUND_FILES = (".wav",)
+TEXT_FILES = (".txt",)
 MOST_SHOWN = 1024  # frames of music in a video that is made in memory, which takes 2 GB
 
 
@@ -122,14 +123,51 @@ class Music(Videos):
             super().write(out, sequences, given)
 
 
+class Texts(Videos):
+    """Symbols, which can be read."""
+
+    drawn = True
+
+    def read(self, path: Path, shape: tuple[int, ...], preparation: str) -> Sequences:
+        """Text files are read with the vocabulary that the preparation is."""
+        from seqebm.data.text import read_texts, read_vocabulary
+
+        if path.suffix.lower() not in TEXT_FILES:
+            return super().read(path, shape, preparation)
+        return read_texts([path], read_vocabulary(preparation))
+
+    def show(self, sequences: Sequences) -> Pictures:
+        """No pictures.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("text: has no pictures; a .txt can be written (evaluate has --picture)")
+
+    def write(self, out: Path, sequences: Sequences, given: int) -> None:
+        """The texts, with an empty line between them."""
+        from seqebm.data.text import read_vocabulary
+        from seqebm.files import atomic_path
+
+        if out.suffix.lower() not in TEXT_FILES:
+            raise ValueError(f"{out}: text is written to .txt or .h5")
+        vocabulary = read_vocabulary(sequences.preparation)
+        texts = [vocabulary.text(one.frames) for one in sequences]
+        with atomic_path(out) as temporary:
+            temporary.write_text("\n\n".join(texts) + "\n", encoding="utf-8", newline="\n")
+
+
 def medium(preparation: str) -> Videos:
     """What sequences of this preparation show."""
     from seqebm.data.music import PianoRoll
     from seqebm.data.preparations import read_preparation
+    from seqebm.data.text import Vocabulary
 
     prepared = read_preparation(preparation)
     if prepared is None:
         return Videos()
+    if isinstance(prepared, Vocabulary):
+        return Texts()
     return Music() if isinstance(prepared, PianoRoll) else Motions()
 
 

@@ -15,7 +15,8 @@ from seqebm.cli.common import (
     sequences_for,
     write_sequences,
 )
-from seqebm.cli.media import MOTION_FILES, medium, write_pictures
+from seqebm.cli.media import MOTION_FILES, Texts, medium, write_pictures
+from seqebm.cli.texts import sample_text
 
 if TYPE_CHECKING:
     from seqebm.data.mocap import Motion
@@ -25,32 +26,41 @@ VIDEO_RATE = 30.0  #: frames a second of the video of a recording that has more
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--frames", default=200, show_default=True, type=COUNT, help="Frames to draw.")
+@click.option(
+    "--frames", default=200, show_default=True, type=COUNT, help="Frames, or characters, to draw."
+)
 @click.option("--count", default=1, show_default=True, type=COUNT, help="Number of samples.")
-@click.option("--prompt", type=PATH, help="File whose first sequence is continued.")
-@click.option("--prompt-frames", default=10, show_default=True, help="Frames of it that are given.")
+@click.option("--prompt", help="File whose first sequence is continued; of text the text itself.")
+@click.option("--prompt-frames", type=int, help="Frames of it that are given (default: 10).")
 @click.option(
     "--binary/--means",
     default=None,
     help="Draw pixels (real values with their noise), or show means (default: means; of music, "
     "notes that are drawn).",
 )
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    help="Below 1 samples are more probable ones; 0 takes the most probable, where it is known.",
+)
 @click.option("--seed", default=1, show_default=True, type=SEED)
 @click.option(
     "--out",
-    required=True,
     type=PATH,
-    help=".mp4, .gif, .png or .h5; of motions also .bvh, .amc; of music also .mid, .wav.",
+    help=".mp4, .gif, .png or .h5; of motions also .bvh, .amc; of music also .mid, .wav; of text "
+    ".txt or .h5 (default: text is printed as it is drawn).",
 )
 def sample(
     run: Path,
     frames: int,
     count: int,
-    prompt: Path | None,
-    prompt_frames: int,
+    prompt: str | None,
+    prompt_frames: int | None,
     binary: bool | None,
+    temperature: float,
     seed: int,
-    out: Path,
+    out: Path | None,
 ) -> None:
     """Draw sequences from the run's model, or continue a given one."""
     import torch
@@ -60,18 +70,30 @@ def sample(
 
     opened = open_run(run)
     form = opened.format
+    if isinstance(medium(form.preparation), Texts):
+        if prompt_frames is not None or binary is False:
+            raise ValueError("--prompt-frames, --means: not for text")
+        sample_text(opened, frames, count, prompt, temperature, seed, out)
+        return
+    if out is None:
+        raise ValueError("--out: expected a file")
     drawn = medium(form.preparation).drawn if binary is None else binary
-    draw = opened.model.sample if drawn else opened.model.sample_means
+    if temperature != 1 and not drawn:
+        raise ValueError("--temperature: goes with --binary, for means have none")
     prefix, given, frame_rate = None, 0, form.frame_rate
     if prompt is not None:
-        first = sequences_for(opened, prompt)[0]
-        given, frame_rate = prompt_frames, first.frame_rate
-        if not 1 <= given <= len(first.frames):
+        first = sequences_for(opened, Path(prompt))[0]
+        given, frame_rate = 10 if prompt_frames is None else prompt_frames, first.frame_rate
+        if not 1 <= given <= len(first):
             raise ValueError(
-                f"--prompt-frames: expected 1 to {len(first.frames)}, as {prompt} has, got {given}"
+                f"--prompt-frames: expected 1 to {len(first)}, as {prompt} has, got {given}"
             )
-        prefix = first.frames[None, :given]
-    made = draw(frames, count, prefix, generator(seed))
+        prefix = first[:given][None]
+    if drawn:
+        source = generator(seed)
+        made = opened.model.sample(frames, count, prefix, source, temperature=temperature)
+    else:
+        made = opened.model.sample_means(frames, count, prefix, generator(seed))
     if prefix is not None:
         made = torch.cat([prefix.expand(count, -1, -1), made], dim=1)
     new = Sequences.from_frames(
@@ -88,7 +110,10 @@ def sample(
 )
 @click.option("--ghost", type=PATH, help="Of motions: another one, drawn faint behind the first.")
 @click.option(
-    "--out", required=True, type=PATH, help=".mp4, .gif or .png (a strip); of music also .wav."
+    "--out",
+    required=True,
+    type=PATH,
+    help=".mp4, .gif or .png (a strip); of music also .wav; of text .txt.",
 )
 def render(source: Path, count: int, ghost: Path | None, out: Path) -> None:
     """Show the sequences of a data file, a motion or music as a video.

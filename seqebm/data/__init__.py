@@ -2,12 +2,13 @@
 
 from seqebm.data.balls import BallVideos, bouncing_balls, bouncing_balls_positions, render_balls
 from seqebm.data.readers import load_sequences, open_frames, read_images, read_video
-from seqebm.data.sequences import Sequence, Sequences, save_sequences
+from seqebm.data.sequences import Sequence, Sequences, SymbolSequence, save_sequences
 
 __all__ = [
     "BallVideos",
     "Sequence",
     "Sequences",
+    "SymbolSequence",
     "bouncing_balls",
     "bouncing_balls_positions",
     "load_sequences",

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from seqebm.data.checked_json import field, read_object
 from seqebm.data.music import PianoRoll
+from seqebm.data.text import BYTES, CHARACTERS, Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from seqebm.data.mocap import AnyPreparation
 
-Prepared: TypeAlias = "PianoRoll | AnyPreparation"
+Prepared: TypeAlias = "PianoRoll | Vocabulary | AnyPreparation"
 
 
 def read_preparation(text: str) -> Prepared | None:
     """The preparation that `Sequences` or a run have as text; None where there is none.
 
     Returns:
-        A `seqebm.data.music.PianoRoll`, or a preparation of motions (`seqebm.data.mocap`).
+        A `seqebm.data.music.PianoRoll`, a `seqebm.data.text.Vocabulary`, or a preparation of
+        motions (`seqebm.data.mocap`).
 
     Raises:
         ValueError: the text is anything else; the message says what was expected where.
@@ -28,8 +30,11 @@ def read_preparation(text: str) -> Prepared | None:
     """
     if not text:
         return None
-    if field(read_object(text, "preparation"), "format", str) == PianoRoll.FORMAT:
+    form = field(read_object(text, "preparation"), "format", str)
+    if form == PianoRoll.FORMAT:
         return PianoRoll.from_json(text)
+    if form in (CHARACTERS, BYTES):
+        return read_vocabulary(text)
     from seqebm.data import mocap  # brings scipy, which most have no need of
 
     return mocap.read_preparation(text)

@@ -19,6 +19,7 @@ from seqebm.data.matlab import kind_of
 from seqebm.data.music import MIDI_FILES, ROLL_VARIABLES, read_benchmark, read_music
 from seqebm.data.sequences import Sequence, Sequences, read_sequences
 from seqebm.data.streams import FrameStream, Resolution, open_images, open_video
+from seqebm.data.text import TEXT_FILES, read_texts
 from seqebm.files import blame, check_claim, existing_file, files_in
 
 _VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".gif")
@@ -41,6 +42,7 @@ def load_sequences(path: str | os.PathLike[str], resolution: Resolution = None) 
                             `seqebm.data.music.read_benchmark`: the names of variables decide
     .json                   music, see `seqebm.data.music.read_benchmark`
     .mid .midi              music as a roll of eighths, see `seqebm.data.music.read_midi`
+    .txt                    a text in UTF-8, see `seqebm.data.text.read_texts`
     ======================= ============================================================
 
     Args:
@@ -223,6 +225,7 @@ def _readers(resolution: Resolution) -> dict[str, Callable[[Path], Sequences]]:
         **dict.fromkeys(_VIDEOS, video),
         **dict.fromkeys(_RECORDINGS, _read_motion),
         **dict.fromkeys(MIDI_FILES, _read_music),
+        **dict.fromkeys(TEXT_FILES, _read_text),
         ".mat": _read_mat,
         ".json": read_benchmark,
     }
@@ -230,6 +233,10 @@ def _readers(resolution: Resolution) -> dict[str, Callable[[Path], Sequences]]:
 
 def _read_music(path: Path) -> Sequences:
     return read_music([path])
+
+
+def _read_text(path: Path) -> Sequences:
+    return read_texts([path])
 
 
 def _read_mat(path: Path) -> Sequences:

@@ -6,11 +6,13 @@ import collections.abc
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -20,11 +22,14 @@ _FORMAT = "seqebm-sequences"
 _TEXTS = ("name", "unit", "split")
 _NUMBERS = ("frame_rate", "shape", "scale", "offset")
 _CHUNK_VALUES = 2**16  # frames are compressed 256 KiB at a time
+MOST_CATEGORIES = 2**16  #: of a sequence of symbols
 
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
     """One sequence of frames; ``original() == frames * scale + offset``.
+
+    ``len(sequence)`` is the number of its frames and ``sequence[3:7]`` are some of them.
 
     Attributes:
         frames: ``[time, visible]``, float32, at least one frame, all finite.
@@ -58,13 +63,24 @@ class Sequence:
 
     def __post_init__(self) -> None:
         _check_frames(self.frames)
-        visible = self.frames.shape[1]
         self._set("frames", self.frames.to(torch.float32))
-        self._set("shape", tuple(int(size) for size in self.shape) or (visible,))
-        self._set("scale", _per_dimension("scale", self.scale, self.frames))
-        self._set("offset", _per_dimension("offset", self.offset, self.frames))
-        self._set("frame_rate", float(self.frame_rate))
-        self._check_labels(visible)
+        self._label(self.frames.device)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, place: int | slice) -> Tensor:
+        return self.frames[place]
+
+    @property
+    def n_visible(self) -> int:
+        """The number of values in a frame."""
+        return self.frames.shape[1]
+
+    @property
+    def _stored(self) -> Tensor:
+        """What is kept of the frames, here and in files, [time, ...]."""
+        return self.frames
 
     def original(self) -> Tensor:
         """Returns the frames ``[time, visible]`` in `unit`: ``frames * scale + offset``."""
@@ -73,14 +89,78 @@ class Sequence:
     def _set(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)
 
-    def _check_labels(self, visible: int) -> None:
-        for field in ("name", "unit", "split"):
-            if not isinstance(getattr(self, field), str):
-                raise TypeError(f"{field} must be a string, got {getattr(self, field)!r}")
+    def _label(self, device: torch.device) -> None:
+        """Bring what is said of the frames into its form, and check it."""
+        visible = self.n_visible
+        self._set("shape", tuple(int(size) for size in self.shape) or (visible,))
+        self._set("scale", _per_dimension("scale", self.scale, visible, device))
+        self._set("offset", _per_dimension("offset", self.offset, visible, device))
+        self._set("frame_rate", float(self.frame_rate))
+        for text in _TEXTS:
+            if not isinstance(getattr(self, text), str):
+                raise TypeError(f"{text} must be a string, got {getattr(self, text)!r}")
         if min(self.shape) < 1 or math.prod(self.shape) != visible:
             raise ValueError(f"shape {self.shape} does not make frames of {visible} values")
         if not 0 < self.frame_rate < math.inf:
             raise ValueError(f"frame_rate must be positive, got {self.frame_rate}")
+
+
+class _MadeFrames:
+    """Frames that are made when they are asked for."""
+
+    @property
+    def frames(self) -> Tensor:
+        """All frames ``[time, visible]``, float32; a piece takes less memory."""
+        return self[:]  # type: ignore[index]
+
+
+@dataclass(frozen=True, eq=False)
+class SymbolSequence(Sequence, _MadeFrames):
+    """A sequence of symbols, such as the characters of a text.
+
+    A frame is the one-hot code of a symbol. Only the numbers of the symbols are kept: the frames of
+    a book would take gigabytes. ``sequence[3:7]`` makes some of them, `frames` makes all.
+
+    Attributes:
+        symbols: ``[time]``, whole numbers from 0, at least one; uint8 where that suffices, else
+            int32.
+        categories: How many symbols there are, K, from 2 to 65536: the width of a frame.
+        frames: ``[time, K]``, float32.
+
+    The other attributes are those of `Sequence`.
+
+    Raises:
+        ValueError: If a field is out of range.
+        TypeError: If `symbols` is no tensor of whole numbers, or `categories` no whole number.
+
+    Example:
+        >>> word = SymbolSequence(symbols=torch.tensor([2, 0, 1]), categories=3, name="cab")
+        >>> len(word), word[:2]
+        (3, tensor([[0., 0., 1.],
+                [1., 0., 0.]]))
+    """
+
+    frames: Tensor = field(init=False, repr=False)
+    symbols: Tensor = field(kw_only=True)
+    categories: int = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_symbols(self.symbols, self.categories)
+        narrow = torch.uint8 if self.categories <= 2**8 else torch.int32
+        self._set("symbols", self.symbols.to(narrow))
+        self._label(self.symbols.device)
+
+    def __getitem__(self, place: int | slice) -> Tensor:
+        return F.one_hot(self.symbols[place].long(), self.categories).to(torch.float32)
+
+    @property
+    def n_visible(self) -> int:
+        """K."""
+        return self.categories
+
+    @property
+    def _stored(self) -> Tensor:
+        return self.symbols
 
 
 class Sequences(collections.abc.Sequence[Sequence]):
@@ -164,7 +244,7 @@ class Sequences(collections.abc.Sequence[Sequence]):
         Raises:
             ValueError: If the sequences have different widths, or if there are none.
         """
-        widths = sorted({item.frames.shape[1] for item in self})
+        widths = sorted({item.n_visible for item in self})
         if len(widths) != 1:
             raise ValueError(f"sequences must have frames of one width, got widths {widths}")
         return widths[0]
@@ -172,7 +252,7 @@ class Sequences(collections.abc.Sequence[Sequence]):
     @property
     def lengths(self) -> Tensor:
         """Frames of each sequence, ``[n]``, int64."""
-        return torch.tensor([len(item.frames) for item in self], dtype=torch.int64)
+        return torch.tensor([len(item) for item in self], dtype=torch.int64)
 
     def split(self, name: str) -> Sequences:
         """Returns the sequences whose `split` is `name`.
@@ -199,7 +279,8 @@ def save_sequences(path: str | os.PathLike[str], sequences: Iterable[Sequence]) 
     """Writes sequences to an HDF5 file, all or nothing.
 
     Frames are float32 data sets ``/sequences/00000 …`` ``[time, visible]`` whose attributes are
-    the other fields of `Sequence`; the preparation of `Sequences` is an attribute of the file.
+    the other fields of `Sequence`; symbols are data sets ``[time]`` of unsigned integers with an
+    attribute `categories`. The preparation of `Sequences` is an attribute of the file.
     Sequences that are made while they are iterated over are written one by one, so that there may
     be more of them than fit in memory.
 
@@ -258,12 +339,15 @@ def _check_item(item: Any) -> None:
 
 
 def _write(group: Any, name: str, item: Sequence) -> None:
-    time, visible = item.frames.shape
-    rows = max(1, min(time, _CHUNK_VALUES // visible))
+    values = item._stored.detach().cpu().numpy()
+    if isinstance(item, SymbolSequence):
+        values = values.astype(_symbol_type(item.categories))
+    width = math.prod(values.shape[1:])
+    rows = max(1, min(len(values), _CHUNK_VALUES // width))
     dataset = group.create_dataset(
         name,
-        data=item.frames.detach().cpu().numpy(),
-        chunks=(rows, visible),
+        data=values,
+        chunks=(rows, *values.shape[1:]),
         compression="gzip",
         compression_opts=1,
         shuffle=True,
@@ -272,19 +356,48 @@ def _write(group: Any, name: str, item: Sequence) -> None:
         set_text(dataset, key, getattr(item, key))
     for key in _NUMBERS:
         dataset.attrs[key] = torch.as_tensor(getattr(item, key)).detach().cpu().numpy()
+    if isinstance(item, SymbolSequence):
+        dataset.attrs["categories"] = item.categories
 
 
 def _read(dataset: Any, path: Path) -> Sequence:
     check_dataset(dataset, path)
-    values = torch.from_numpy(dataset.astype("float32")[()])
     try:
         fields: dict[str, Any] = {
             key: get_text(dataset, key) for key in _TEXTS if key in dataset.attrs
         }
         fields |= {key: dataset.attrs[key] for key in _NUMBERS if key in dataset.attrs}
-        return Sequence(values, **fields)
+        if "categories" not in dataset.attrs:
+            return Sequence(torch.from_numpy(dataset.astype("float32")[()]), **fields)
+        if dataset.dtype.kind != "u" or dataset.dtype.itemsize > 2:
+            raise ValueError(f"symbols must be unsigned integers, their type is {dataset.dtype}")
+        categories = dataset.attrs["categories"]
+        symbols = torch.from_numpy(dataset.astype("int32")[()])
+        if not isinstance(categories, Integral):
+            raise ValueError(f"categories must be a whole number, got {categories!r}")
+        return SymbolSequence(symbols=symbols, categories=int(categories), **fields)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {dataset.name}: {error}") from error
+
+
+def _symbol_type(categories: int) -> str:
+    """The type that files keep symbols as."""
+    return "uint8" if categories <= 2**8 else "uint16"
+
+
+def _check_symbols(symbols: Tensor, categories: int) -> None:
+    if type(categories) is not int:
+        raise TypeError(f"categories must be a whole number, got {categories!r}")
+    if not 2 <= categories <= MOST_CATEGORIES:
+        raise ValueError(f"categories must be from 2 to {MOST_CATEGORIES}, got {categories}")
+    if not isinstance(symbols, Tensor) or symbols.is_floating_point() or symbols.is_complex():
+        got = getattr(symbols, "dtype", type(symbols).__name__)
+        raise TypeError(f"symbols must be a tensor of whole numbers, got {got}")
+    if symbols.ndim != 1 or symbols.numel() == 0:
+        raise ValueError(f"symbols must be [time], not empty, got {list(symbols.shape)}")
+    low, high = (int(end) for end in symbols.aminmax())
+    if low < 0 or high >= categories:
+        raise ValueError(f"symbols must be from 0 to {categories - 1}, got {low} to {high}")
 
 
 def _check_frames(frames: Tensor) -> None:
@@ -296,9 +409,9 @@ def _check_frames(frames: Tensor) -> None:
         raise ValueError("frames must be finite real numbers in float32")
 
 
-def _per_dimension(name: str, value: Any, frames: Tensor) -> Tensor:
-    """`value` as a float32 tensor, one number or one per column of `frames`."""
-    values = torch.as_tensor(value, dtype=torch.float32, device=frames.device)
-    if values.shape not in [(), frames.shape[1:]] or not values.isfinite().all():
-        raise ValueError(f"{name} must be finite, one number or {frames.shape[1]}, got {value!r}")
+def _per_dimension(name: str, value: Any, visible: int, device: torch.device) -> Tensor:
+    """`value` as a float32 tensor, one number or one for each value of a frame."""
+    values = torch.as_tensor(value, dtype=torch.float32, device=device)
+    if values.shape not in [(), (visible,)] or not values.isfinite().all():
+        raise ValueError(f"{name} must be finite, one number or {visible}, got {value!r}")
     return values

@@ -50,9 +50,11 @@ from seqebm.evaluate.music import (
     roll_statistics,
     total_variation,
 )
+from seqebm.evaluate.ngrams import NGram
 from seqebm.evaluate.quality import Quality, QualityScore, VideoQuality, quality_table
 from seqebm.evaluate.ridge import PENALTIES, LinearFit
 from seqebm.evaluate.samples import GaussianAutoregression, energy_score, energy_scores
+from seqebm.evaluate.text import Bits, adaptive_surprises, bits_per_symbol, surprises
 from seqebm.evaluate.yardsticks import (
     LinearExtrapolation,
     MeanFrame,
@@ -64,6 +66,7 @@ from seqebm.evaluate.yardsticks import (
 
 __all__ = [
     "PENALTIES",
+    "Bits",
     "Continuation",
     "Denoiser",
     "Difference",
@@ -75,6 +78,7 @@ __all__ = [
     "MeanFrame",
     "MotionQuality",
     "MotionScore",
+    "NGram",
     "Nats",
     "Predictor",
     "Quality",
@@ -84,6 +88,8 @@ __all__ = [
     "Score",
     "TemporalMedian",
     "VideoQuality",
+    "adaptive_surprises",
+    "bits_per_symbol",
     "brackets",
     "copy_last",
     "denoisers",
@@ -102,6 +108,7 @@ __all__ = [
     "prediction_errors",
     "quality_table",
     "roll_statistics",
+    "surprises",
     "to_json",
     "total_variation",
     "yardsticks",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import collections.abc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from seqebm.data import Sequences
+from seqebm.data import Sequence, Sequences
 
+PART = 2**12  #: frames that are made at once, of sequences that do not keep them
 Batch = Tensor | tuple[Tensor, Tensor]  #: frames, or frames and their lengths
+Frames: TypeAlias = "Tensor | Sequence"  #: of one sequence, of which pieces can be taken
 Data = Callable[[int], Batch]  #: training data as a function of the step
 
 
@@ -37,15 +41,16 @@ class Minibatches:
     """Training data that are pieces of sequences.
 
     Args:
-        frames: of each sequence, [time, visible].
+        frames: of each sequence, [time, visible]: a tensor, or a `seqebm.data.Sequence`, of which
+            pieces are taken only.
         pieces: those that are met at a step.
         alike: whether all pieces have one length.
     """
 
     def __init__(
         self,
-        frames: Sequence[Tensor],
-        pieces: Callable[[int], Sequence[Piece]],
+        frames: collections.abc.Sequence[Frames],
+        pieces: Callable[[int], collections.abc.Sequence[Piece]],
         alike: bool = False,
     ) -> None:
         self.frames, self.pieces, self._alike = frames, pieces, alike
@@ -91,7 +96,9 @@ def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Minibat
     return Minibatches(frames, pieces, alike=len({len(one) for one in frames}) == 1)
 
 
-def windows(sequences: Tensor | Sequences, window: int, batch: int, seed: int) -> Minibatches:
+def windows(
+    sequences: Tensor | Sequences, window: int, batch: int, seed: int, context: int = 0
+) -> Minibatches:
     """Minibatches of pieces of sequences: every frame once an epoch.
 
     In each epoch each sequence is cut at other places. All its pieces have `window` frames but for
@@ -102,9 +109,12 @@ def windows(sequences: Tensor | Sequences, window: int, batch: int, seed: int) -
         window: frames of a piece.
         batch: pieces in a minibatch, on average.
         seed: decides places and order.
+        context: pieces of at most so many frames are left out: there is nothing to learn in them
+            where the first `context` frames are only remembered (`SequenceModel.loss`).
 
     Raises:
-        ValueError: a window or batch below 1, no sequences, or sequences of different widths.
+        ValueError: a window or batch below 1, a window or sequences no longer than the context, no
+            sequences, or sequences of different widths.
 
     Example:
         >>> data = windows(torch.rand(5, 70, 9), window=20, batch=4, seed=1)
@@ -115,6 +125,12 @@ def windows(sequences: Tensor | Sequences, window: int, batch: int, seed: int) -
     if window < 1 or batch < 1:
         raise ValueError(f"window, batch: expected at least 1, got {window} and {batch}")
     frames = _frames(sequences)
+    whole = [Piece(number, 0, min(len(one), window)) for number, one in enumerate(frames)]
+    longest = max(piece.last for piece in whole)
+    if not 0 <= context < longest:
+        raise ValueError(
+            f"context: expected less than the {longest} frames of the longest piece, got {context}"
+        )
     total = sum(len(one) for one in frames)
     steps = max(1, round(total / (window * batch)))  # of an epoch
 
@@ -125,7 +141,9 @@ def windows(sequences: Tensor | Sequences, window: int, batch: int, seed: int) -
             first = int(source.integers(1, window + 1))
             ends = [0, *range(first, len(one), window), len(one)]
             cut += [Piece(sequence, a, b) for a, b in pairwise(ends)]
+        cut = _longer(cut, context) or _longer(whole, context)
         order = source.permutation(len(cut))
+        order = np.resize(order, max(len(order), steps))  # some again where there are too few
         return [[cut[place] for place in places] for places in np.array_split(order, steps)]
 
     def pieces(step: int) -> list[Piece]:
@@ -135,14 +153,25 @@ def windows(sequences: Tensor | Sequences, window: int, batch: int, seed: int) -
     return Minibatches(frames, pieces)
 
 
-def _frames(sequences: Tensor | Sequences) -> list[Tensor]:
+def _frames(sequences: Tensor | Sequences) -> list[Frames]:
     """The frames of each sequence, of which there must be some."""
     if len(sequences) == 0:
         raise ValueError("sequences: expected at least one, got none")
-    if isinstance(sequences, Tensor):
-        return [*sequences]
-    _ = sequences.n_visible  # the same for all
-    return [one.frames for one in sequences]
+    if isinstance(sequences, Sequences):
+        _ = sequences.n_visible  # the same for all
+    return [*sequences]
+
+
+def _longer(pieces: list[Piece], context: int) -> list[Piece]:
+    """The pieces that are longer than the context."""
+    return [piece for piece in pieces if piece.last - piece.first > context]
+
+
+def _parts(sequences: collections.abc.Sequence[Frames]) -> Iterator[Tensor]:
+    """All frames of all sequences, some at a time."""
+    for one in sequences:
+        for first in range(0, len(one), PART):
+            yield one[first : first + PART]
 
 
 def _source(seed: int, epoch: int) -> np.random.Generator:
@@ -172,9 +201,9 @@ class PersistentChains:
         self._pieces = data.pieces
         lengths = torch.tensor([0, *(len(one) for one in data.frames)])
         self._starts = lengths.cumsum(0).tolist()
-        states = torch.cat([*data.frames])
-        binary = bool(((states == 0) | (states == 1)).all())
-        self.states = states.to(torch.uint8) if binary else states
+        binary = all(bool(((part == 0) | (part == 1)).all()) for part in _parts(data.frames))
+        kept = (part.to(torch.uint8) if binary else part for part in _parts(data.frames))
+        self.states = torch.cat([*kept])
 
     def take(self, step: int) -> Tensor:
         """The chains of the frames that are met at a step, [batch, time, visible]."""

@@ -42,6 +42,7 @@ def fit(
     average: float | None = None,
     corrupt: Corruption | None = None,
     chains: PersistentChains | None = None,
+    context: int = 0,
     evaluate: Callable[[SequenceModel], Mapping[str, float]] | None = None,
     evaluate_every: int = 1000,
     checkpoint: StrPath | None = None,
@@ -74,6 +75,8 @@ def fit(
             training, such as noisy ones; it still learns to expect clean frames (`loss`, `past`).
         chains: where the chains of each frame of the data go on from its last visit
             (`batches.PersistentChains`); None lets them begin at the data. For one process only.
+        context: first frames of each sequence of a batch that are remembered and not learned from
+            (`SequenceModel.loss`).
         evaluate: called every `evaluate_every` steps and at the end; what it gives is recorded.
         evaluate_every: steps between records of the history.
         checkpoint: file to write every `checkpoint_every` steps and at the end.
@@ -102,7 +105,9 @@ def fit(
     """
     parallel.check_agreement(model)
     parallel.spread_parameters(model)
-    run = _Run(model, optimizer, schedules or {}, clip, average, corrupt, chains, generator)
+    run = _Run(
+        model, optimizer, schedules or {}, clip, average, corrupt, chains, generator, context
+    )
     if resume and checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
     batches = data if callable(data) else minibatches(data, batch, seed)
@@ -137,6 +142,7 @@ class _Run:
         corrupt: Corruption | None,
         chains: PersistentChains | None,
         generator: torch.Generator | None,
+        context: int = 0,
     ) -> None:
         self.model = model
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -144,6 +150,7 @@ class _Run:
         self.clip = clip
         self.corrupt = corrupt
         self.chains = chains
+        self.context = context
         if chains is not None and parallel.ranks() > 1:
             raise ValueError("chains: persistent chains of frames are kept by one process only")
         self.average = None
@@ -152,7 +159,7 @@ class _Run:
         self.device = next(model.parameters()).device
         check_generator(generator, self.device)
         self.generator = parallel.own_generator(generator or _default_generator(self.device))
-        self.graphs = Graphs(model, self.generator) if self.device.type == "cuda" else None
+        self.graphs = Graphs(model, self.generator, context) if self.device.type == "cuda" else None
         # an optimiser that can skip a step by itself, as automatic mixed precision has it do, need
         # not wait on the host until it is known that the gradient is finite
         skips = getattr(self.optimizer, "_step_supports_amp_scaling", False)
@@ -170,7 +177,8 @@ class _Run:
         frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
         frames = parallel.share(frames)
         lengths = None if lengths is None else parallel.share(lengths)
-        count = frames.shape[0] * frames.shape[1] if lengths is None else int(lengths.sum())
+        whole = torch.full((len(frames),), frames.shape[1]) if lengths is None else lengths
+        count = int((whole - self.context).clamp(min=0).sum())
         loss = parallel.combine(self.model, self._gradient(frames, lengths), count)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
@@ -195,9 +203,9 @@ class _Run:
             return self.graphs(frames, past)
         lengths = None if lengths is None else lengths.to(self.device)
         if self.chains is None:
-            return gradient(self.model, frames, lengths, past, self.generator)
+            return gradient(self.model, frames, lengths, past, self.generator, None, self.context)
         ends = self.chains.take(self.step).to(frames)
-        loss = gradient(self.model, frames, lengths, past, self.generator, ends)
+        loss = gradient(self.model, frames, lengths, past, self.generator, ends, self.context)
         self.chains.put(self.step, ends)
         return loss
 

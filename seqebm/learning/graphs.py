@@ -21,10 +21,11 @@ def gradient(
     past: Tensor | None,
     generator: torch.Generator,
     chains: Tensor | None = None,
+    context: int = 0,
 ) -> Tensor:
     """Set the gradients of the model's parameters to those of its loss, which is returned."""
     model.zero_grad()
-    loss = model.loss(frames, lengths, generator, past, chains)
+    loss = model.loss(frames, lengths, generator, past, chains, context)
     loss.backward()
     return loss.detach()
 
@@ -38,8 +39,8 @@ class Graphs:
     while there is none yet; whoever calls this checks them before they come to the GPU.
     """
 
-    def __init__(self, model: SequenceModel, generator: torch.Generator) -> None:
-        self.model, self.generator = model, generator
+    def __init__(self, model: SequenceModel, generator: torch.Generator, context: int = 0) -> None:
+        self.model, self.generator, self.context = model, generator, context
         self._graphs: dict[Any, _Graph | None] = {}
 
     def __call__(self, frames: Tensor, past: Tensor | None) -> Tensor:
@@ -49,13 +50,13 @@ class Graphs:
             self._graphs[kind] = self._capture(frames, past)
         graph = self._graphs.get(kind)
         if graph is None:
-            return gradient(self.model, frames, None, past, self.generator)
+            return gradient(self.model, frames, None, past, self.generator, None, self.context)
         return graph.replay(frames, past)
 
     def _capture(self, frames: Tensor, past: Tensor | None) -> _Graph | None:
         """The graph, or None and a warning where the model does what graphs cannot."""
         try:
-            return _Graph(self.model, frames, past, self.generator)
+            return _Graph(self.model, frames, past, self.generator, self.context)
         except RuntimeError as error:
             reason = str(error).strip().partition("\n")[0]
             warnings.warn(f"training steps are not captured as a graph: {reason}", stacklevel=3)
@@ -71,9 +72,10 @@ class _Graph:
         frames: Tensor,
         past: Tensor | None,
         generator: torch.Generator,
+        context: int,
     ) -> None:
         self.frames, self.past = frames.clone(), None if past is None else past.clone()
-        step = model, self.frames, None, self.past, generator
+        step = model, self.frames, None, self.past, generator, None, context
         before = generator.get_state()
         aside = torch.cuda.Stream(frames.device)
         aside.wait_stream(torch.cuda.current_stream(frames.device))

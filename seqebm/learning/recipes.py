@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqebm.cells import CELLS, Cell, StackedCells, make_cell
-from seqebm.data import BallVideos, Sequences, bouncing_balls
+from seqebm.data import BallVideos, Sequences, SymbolSequence, bouncing_balls
 from seqebm.learning.batches import Batch, Data, Minibatches, minibatches, windows
 from seqebm.learning.schedules import Schedule, constant, piecewise
 from seqebm.models import RBM, RNN, RNNRBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
@@ -37,6 +37,7 @@ RANGES = {
     "pretrain": (0, 10**12),
     "pretrain_cell": (0, 10**12),
     "window": (0, 10**9),
+    "context": (0, 10**9),
     "clip": (0, math.inf),
     "decay": (0, math.inf),
     "average": (0, 1),
@@ -77,7 +78,8 @@ class Recipe:
         connections: taps that a TRBM has, of hh, vh, vv.
         rank: of the taps between visible units of a TRBM or RTRBM; None leaves it free.
         visible: kind of the visible units, see `seqebm.units.make_units`; of a recurrent network
-            also "mixture:3" (`seqebm.models.mixture`).
+            also "mixture:3" (`seqebm.models.mixture`). Where data are symbols, as texts are,
+            "bernoulli" stands for "categorical:K" with all K of them.
         innovations: taps of an autoregression with changing volatility whose innovations the model
             learns (`seqebm.Innovations`); 0: it learns the frames themselves.
         held_at_zero: names of parameters that stay zero, separated by commas.
@@ -106,6 +108,8 @@ class Recipe:
             independent units (Adam with the recipe's lr).
         window: training sequences are cut into pieces of at most this many frames, at other places
             in every epoch; 0 leaves them whole.
+        context: first frames of each piece or sequence that are remembered and not learned from,
+            for without a past they are harder than all others.
         clip: largest norm of the gradient; 0 leaves it as it is.
         decay: of the weights from and to hidden units, by a step of the optimiser the share
             `decay` times the learning rate (AdamW; in sgd as a gradient).
@@ -149,6 +153,7 @@ class Recipe:
     pretrain: int = 0
     pretrain_cell: int = 0
     window: int = 0
+    context: int = 0
     clip: float = 0.0
     decay: float = 0.0
     average: float = 0.0
@@ -269,6 +274,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "clip": 5.0,
         "decay": 0.02,
         "noise": 0.05,
+    },
+    # characters of a text, in the pieces of Sutskever 2013, sec. 5.4.2
+    "text": {
+        "hidden": 300,
+        "batch": 32,
+        "window": 250,
+        "context": 50,
+        "lr": 0.003,
+        "clip": 1.0,
     },
     # the strongest model that a laptop trains in about three minutes; the noise makes its next
     # frame a little worse and nearly halves its error of denoising
@@ -456,10 +470,24 @@ def make_data(recipe: Recipe, sequences: Sequences | None) -> Data:
     return binarised(data, recipe.seed) if recipe.binarise else data
 
 
+def with_units(recipe: Recipe, sequences: Sequences) -> Recipe:
+    """The recipe with visible units that are of the kind of the data.
+
+    Raises:
+        ValueError: the recipe says other units than symbols have.
+    """
+    if not sequences or not isinstance(sequences[0], SymbolSequence):
+        return recipe
+    needed = f"categorical:{sequences.n_visible}"
+    if recipe.visible not in ("bernoulli", needed):
+        raise ValueError(f"visible: expected {needed} for these data, got {recipe.visible}")
+    return replace(recipe, visible=needed)
+
+
 def pieces(recipe: Recipe, sequences: Sequences) -> Minibatches:
     """Minibatches of the sequences, or of windows of them."""
     if recipe.window:
-        return windows(sequences, recipe.window, recipe.batch, recipe.seed)
+        return windows(sequences, recipe.window, recipe.batch, recipe.seed, recipe.context)
     return minibatches(sequences, recipe.batch, recipe.seed)
 
 

@@ -15,7 +15,7 @@ from seqebm.files import atomic_path
 from seqebm.learning import parallel
 from seqebm.learning.checkpoint import RUN_FILE, StrPath, load
 from seqebm.learning.fit import History
-from seqebm.learning.recipes import Recipe, build_model
+from seqebm.learning.recipes import Recipe, build_model, with_units
 from seqebm.learning.training import layer_file, train
 from seqebm.models import SequenceModel
 
@@ -104,6 +104,7 @@ def start(
         OSError: a folder that cannot be written.
     """
     folder = Path(folder)
+    recipe = recipe if sequences is None else with_units(recipe, sequences)
     description = Description(recipe, data, frame_format(recipe, sequences))
     _empty_model(description)  # tells what no model can have before anything is written
     if parallel.rank() == 0:

@@ -25,6 +25,7 @@ from seqebm.learning.recipes import (
     gibbs_schedule,
     make_data,
     pieces,
+    with_units,
 )
 from seqebm.learning.schedules import Schedule, linear
 from seqebm.models import RBM, RNN, RNNRBM, Innovations, SequenceModel, Stack
@@ -69,6 +70,7 @@ def train(
         ValueError: settings that do not go together, or a device that cannot be used.
     """
     device = usable_device(device)
+    recipe = recipe if sequences is None else with_units(recipe, sequences)
     n_visible = recipe.resolution**2 if sequences is None else sequences.n_visible
     with torch.random.fork_rng(devices=[]):  # initial values without touching the global state
         torch.manual_seed(recipe.seed)
@@ -130,6 +132,7 @@ def train_layer(
         clip=recipe.clip or None,
         average=recipe.average or None,
         corrupt=make_corruption(recipe),
+        context=recipe.context,
         generator=generator,
         checkpoint=checkpoint,
         resume=resume,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -9,15 +10,25 @@ from torch import Tensor
 
 from seqebm import gibbs
 from seqebm.rbm import RBMEnergy
+from seqebm.units import Bernoulli, Units
 
 LARGEST_ENUMERATION = 24  #: units of the smaller layer up to which a sum over its states is done
 _BLOCK = 2**22  # numbers in one block of the enumeration: 32 MB in float64
 
 
 def enumerated_units(rbm: RBMEnergy) -> int:
-    """The number of units whose states an exact sum must run through."""
-    n_hidden, n_visible = rbm.weight.shape
-    return min(n_hidden, n_visible) if rbm.visible.enumerable else n_hidden
+    """The number of binary units with as many states as an exact sum must run through."""
+    return int(min(len(rbm.weight), _binary_units(rbm.visible)))
+
+
+def _binary_units(visible: Units) -> float:
+    """The number of binary units with as many states as these have, rounded up."""
+    return math.inf if visible.n_states is None else (visible.n_states - 1).bit_length()
+
+
+def _over_hidden(rbm: RBMEnergy) -> bool:
+    """Whether an exact sum runs over the states of the hidden layer, and not of the visible one."""
+    return len(rbm.weight) <= _binary_units(rbm.visible)
 
 
 def binary_states(n: int, start: int, stop: int, like: Tensor) -> Tensor:
@@ -27,8 +38,7 @@ def binary_states(n: int, start: int, stop: int, like: Tensor) -> Tensor:
         >>> binary_states(2, 0, 4, torch.tensor(0.0)).tolist()
         [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     """
-    numbers = torch.arange(start, stop, device=like.device)
-    return (numbers[:, None] >> torch.arange(n, device=like.device) & 1).to(like.dtype)
+    return Bernoulli(n).states(start, stop, like)
 
 
 def state_blocks(n: int, numbers: int, like: Tensor) -> Iterator[Tensor]:
@@ -46,9 +56,14 @@ def state_blocks(n: int, numbers: int, like: Tensor) -> Iterator[Tensor]:
         raise ValueError(
             f"exact enumeration takes at most {LARGEST_ENUMERATION} units, this layer has {n}"
         )
-    size = max(1, _BLOCK // max(1, numbers))
-    for start in range(0, 2**n, size):
-        yield binary_states(n, start, min(start + size, 2**n), like)
+    yield from _state_blocks(Bernoulli(n), numbers, like)
+
+
+def _state_blocks(units: Units, numbers: int, like: Tensor) -> Iterator[Tensor]:
+    """`state_blocks` of units of any kind whose states can be listed."""
+    size, count = max(1, _BLOCK // max(1, numbers)), units.n_states or 0
+    for start in range(0, count, size):
+        yield units.states(start, min(start + size, count), like)
 
 
 def _blocks(rbm: RBMEnergy) -> Iterator[tuple[Tensor, Tensor]]:
@@ -65,10 +80,11 @@ def _blocks(rbm: RBMEnergy) -> Iterator[tuple[Tensor, Tensor]]:
         )
     # each layer's part is done on the rows of its own biases, which may be fewer than all rows
     visible_rows, hidden_rows = rbm.visible_bias[..., 0].numel(), rbm.hidden_bias[..., 0].numel()
-    own_rows = visible_rows * n_visible if n == n_hidden else hidden_rows * n_hidden
-    rows = with_state_axis(rbm)
-    for states in state_blocks(n, max(own_rows, rbm.rows.numel()), rbm.weight):
-        if n == n_hidden:
+    over_hidden = _over_hidden(rbm)
+    own_rows = visible_rows * n_visible if over_hidden else hidden_rows * n_hidden
+    rows, units = with_state_axis(rbm), rbm.hidden if over_hidden else rbm.visible
+    for states in _state_blocks(units, max(own_rows, rbm.rows.numel()), rbm.weight):
+        if over_hidden:
             others = rbm.visible.log_partition(rows.visible_bias, rbm.visible_drive(states))
             yield states, others + rbm.hidden_bias @ states.t()
         else:
@@ -129,8 +145,7 @@ def exact_mean(rbm: RBMEnergy) -> Tensor:
     mean = rbm.weight.new_zeros(*rbm.rows, rbm.weight.shape[1])
     for states, weights in _blocks(rbm):
         p = (weights - log_z).exp()
-        hidden = states.shape[-1] == rbm.weight.shape[0]
-        visible = with_state_axis(rbm).visible_mean(states) if hidden else states
+        visible = with_state_axis(rbm).visible_mean(states) if _over_hidden(rbm) else states
         mean += (p.unsqueeze(-2) @ visible).squeeze(-2)
     return mean.to(dtype)
 
@@ -155,7 +170,7 @@ def exact_samples(rbm: RBMEnergy, count: int, generator: torch.Generator | None 
     p = (log_p - log_p.logsumexp(-1, keepdim=True)).exp()
     drawn = torch.multinomial(p.reshape(-1, len(states)), count, True, generator=generator)
     chosen = states[drawn.view(*rbm.rows, count)]
-    if len(rbm.weight) != states.shape[-1]:
+    if not _over_hidden(rbm):
         return chosen
     mean = with_state_axis(rbm).visible_mean(chosen)
     return rbm.visible.sample(mean, generator)

@@ -5,6 +5,7 @@ p(v_1 … v_T) = Π_t p(v_t | context_{t−1}),   context_t = memory(context_{t�
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,30 @@ def at(context: Context, index: Any) -> Context:
         return None if context is None else context[index]
     parts = [at(part, index) for part in context]
     return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
+
+
+def check_context(context: int, mask: Tensor) -> tuple[slice, slice]:
+    """The place in a batch of the frames after the context; some must be in the mask.
+
+    Raises:
+        ValueError: there is nothing after the context, or it is negative.
+    """
+    learned = slice(None), slice(context, None)
+    if context and not (0 < context < mask.shape[1] and _any(mask[learned])):
+        raise ValueError(
+            f"context: expected less than the frames of the longest sequence, got {context}"
+        )
+    return learned
+
+
+def _any(mask: Tensor) -> bool:
+    """Whether anything is true; yes where nobody can look, while a CUDA graph is captured."""
+    return _captured(mask) or bool(mask.any())
+
+
+def _captured(values: Tensor) -> bool:
+    """Whether a CUDA graph is captured, so that nobody can look at values (`learning.graphs`)."""
+    return values.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 BEFORE = (slice(None), slice(None, -1))  #: the contexts before each frame
@@ -90,6 +115,7 @@ class SequenceModel(nn.Module, ABC):
         frame: Tensor,
         generator: torch.Generator | None,
         hidden: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> tuple[Context, State]:
         """Remember a frame [batch, visible] that the model itself has drawn; returns as `scan`.
 
@@ -98,6 +124,7 @@ class SequenceModel(nn.Module, ABC):
             frame: [batch, visible].
             generator: source of randomness.
             hidden: the hidden units [batch, hidden] that the frame was drawn with, if any were.
+            temperature: that the frame was drawn at, and hidden units that are drawn are drawn at.
         """
         return self.scan(state, frame.unsqueeze(1))
 
@@ -130,6 +157,7 @@ class SequenceModel(nn.Module, ABC):
         generator: torch.Generator | None = None,
         past: Tensor | None = None,
         chains: Tensor | None = None,
+        context: int = 0,
     ) -> Tensor:
         """The learning signal per frame, averaged over all frames: a scalar to call backward on.
 
@@ -144,9 +172,12 @@ class SequenceModel(nn.Module, ABC):
                 frames teach a model to go on from imperfect ones, its own among them.
             chains: where the chains of contrastive divergence begin in the place of the frames, as
                 persistent ones do, [batch, time, visible]. It is overwritten with their ends.
+            context: so many frames at the beginning are remembered and not learned from, as the
+                pieces that a long text is cut into want it (Sutskever 2013, sec. 5.4.2).
 
         Raises:
-            ValueError: frames or lengths of a wrong shape, or values the units cannot take.
+            ValueError: frames or lengths of a wrong shape, values the units cannot take, or a
+                context that leaves nothing to learn from.
             TypeError: frames that are no floating-point tensor, or lengths that are no integers.
         """
         frames, mask = self._checked(frames, lengths)
@@ -155,7 +186,9 @@ class SequenceModel(nn.Module, ABC):
             if other is not None and other.shape != frames.shape:
                 raise ValueError(f"{name}: expected shape {[*frames.shape]}, got {[*other.shape]}")
         contexts, _ = self.scan(self.initial_state(len(frames)), past)
-        contexts = at(contexts, BEFORE)
+        learned = check_context(context, mask)
+        contexts, frames, mask = at(at(contexts, BEFORE), learned), frames[learned], mask[learned]
+        chains = None if chains is None else chains[learned]
         if lengths is None:
             return self.conditional(contexts).loss(frames, generator, chains).mean()
         # drop the padding, so that no chain runs for it
@@ -253,6 +286,7 @@ class SequenceModel(nn.Module, ABC):
         generator: torch.Generator | None = None,
         known: Tensor | None = None,
         mask: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> Tensor:
         """Draw sequences from the model, [batch, length, visible], frame after frame.
 
@@ -264,17 +298,23 @@ class SequenceModel(nn.Module, ABC):
             known: frames [batch, length, visible] to be drawn in part only. Each frame is drawn
                 given the frames before it and what is known of it, and not what comes later.
             mask: bool, [batch, length, visible], True where `known` holds; goes with `known`.
+            temperature: τ. Each frame is drawn from p^(1/τ), made to sum to one; of an RBM all
+                energies are divided by τ, of a NADE each of its conditionals is raised to 1/τ. Less
+                than 1 is bolder, 0 takes what is most probable, frame by frame.
 
         Raises:
-            ValueError: a length or batch below 1, a bad prefix, or bad known frames.
+            ValueError: a length or batch below 1, a bad prefix, bad known frames, or a temperature
+                that is negative, not finite, or not to be had exactly from this model.
             TypeError: a mask that is not bool, or one of `known` and `mask` without the other.
             FloatingPointError: frames of real units grow without end.
         """
         count = batch if prefix is None or len(prefix) == 1 else len(prefix)
         held = self._held(known, mask, (count, length))
+        check_temperature(temperature)
 
         def step(context: Context, state: State, t: int) -> tuple[Tensor, Context, State]:
-            return self._draw(context, state, generator, None if held is None else held[:, t])
+            some = None if held is None else held[:, t]
+            return self._draw(context, state, generator, some, temperature)
 
         return self._generate(length, batch, prefix, step)
 
@@ -299,10 +339,16 @@ class SequenceModel(nn.Module, ABC):
         state: State,
         generator: torch.Generator | None,
         known: Tensor | None,
+        temperature: float = 1.0,
     ) -> tuple[Tensor, Context, State]:
         """A frame [batch, visible] and what `imagine` says of it."""
-        frame, _ = self.conditional(context).sample(generator, known)
-        return frame, *self.imagine(state, frame, generator)
+        conditional = self.conditional(context)
+        if temperature == 0:
+            frame = conditional.greedy(known)
+        else:
+            tempered = conditional if temperature == 1 else conditional.tempered(temperature)
+            frame, _ = tempered.sample(generator, known)
+        return frame, *self.imagine(state, frame, generator, None, temperature)
 
     @torch.no_grad()
     def sample_means(
@@ -465,8 +511,7 @@ class SequenceModel(nn.Module, ABC):
             check_lengths(lengths, batch, time)
             mask = torch.arange(time, device=frames.device) < lengths.unsqueeze(1)
             frames = torch.where(mask.unsqueeze(-1), frames, 0.0)
-        # while a CUDA graph is captured nobody can look at values (`learning.graphs`)
-        if not (frames.is_cuda and torch.cuda.is_current_stream_capturing()):
+        if not _captured(frames):
             self.visible.check(frames, name)
         return frames, mask
 
@@ -474,7 +519,8 @@ class SequenceModel(nn.Module, ABC):
 class Stream:
     """One pass over sequences that arrive a frame at a time; made by `SequenceModel.stream`.
 
-    `predict` may be asked at any time. Each frame [batch, visible] is handed over once, to `filter`
+    `predict` and `log_prob` may be asked at any time, and `draw` lets the model make the next frame
+    itself. Each frame [batch, visible] is handed over once, to `filter`
     or to `denoise`; the first one sets the batch. The results equal those of the model's methods
     of the same names on whole sequences.
 
@@ -495,6 +541,24 @@ class Stream:
     def predict(self, method: str = "auto", generator: torch.Generator | None = None) -> Tensor:
         """E[v | all frames so far], the next frame, [batch, visible]."""
         return self._model.conditional(self._context).mean(method, generator)
+
+    @torch.no_grad()
+    def log_prob(self, frames: Tensor, method: str = "auto") -> Tensor:
+        """log p of each of some frames [n, visible] being the next one, in nats, [batch, n]."""
+        rows = self._model.conditional(self._context).with_state_axis()
+        return rows.log_prob(frames, method)
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
+        """Draw the next frame [batch, visible] and take it in, as `SequenceModel.sample` does."""
+        check_temperature(temperature)
+        frame, contexts, self._state = self._model._draw(
+            self._context, self._state, generator, None, temperature
+        )
+        self._context = at(contexts, LAST)
+        self._batch, self._started = len(frame), True
+        _check_convergence(frame.unsqueeze(1))
+        return frame
 
     @torch.no_grad()
     def filter(self, frame: Tensor) -> Tensor:
@@ -534,6 +598,12 @@ class Stream:
         contexts, self._state = self._model.scan(self._state, frames)
         self._context = at(contexts, LAST)
         return contexts
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise ValueError where a temperature is negative or not finite."""
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature: expected 0 or more, got {temperature}")
 
 
 def _check_convergence(drawn: Tensor) -> None:

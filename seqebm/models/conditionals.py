@@ -68,6 +68,25 @@ class Conditional(ABC):
             known: values that units are held at, NaN where they are free, [*rows, visible].
         """
 
+    def tempered(self, temperature: float) -> Conditional:
+        """The distributions at a temperature τ > 0: p(v)^(1/τ), made to sum to one.
+
+        Raises:
+            ValueError: they cannot be drawn from exactly.
+        """
+        raise ValueError(f"temperature: expected 1, for {self._untempered}, got {temperature:g}")
+
+    def greedy(self, known: Tensor | None = None) -> Tensor:
+        """Samples as the temperature goes to 0, [*rows, visible]; known values as for `sample`.
+
+        Raises:
+            ValueError: they cannot be found exactly.
+        """
+        raise ValueError(f"temperature: expected more than 0, for {self._untempered}")
+
+    #: why there are no other temperatures, where there are none
+    _untempered = "this distribution has no other temperatures"
+
     @abstractmethod
     def with_state_axis(self) -> Conditional:
         """The same distributions with rows [*rows, 1], ready to meet a list of frames."""
@@ -136,6 +155,13 @@ class Factorial(Conditional):
         drawn = self.units.sample(mean, generator)
         return gibbs.overlaid(drawn, known), gibbs.overlaid(mean, known)
 
+    def tempered(self, temperature: float) -> Factorial:
+        units, scale = self.units.tempered(temperature)
+        return Factorial(units, self.x * scale)
+
+    def greedy(self, known: Tensor | None = None) -> Tensor:
+        return gibbs.overlaid(self.units.mode(self.x), known)
+
     def with_state_axis(self) -> Factorial:
         return Factorial(self.units, self.x.unsqueeze(-2))
 
@@ -167,6 +193,7 @@ class RBMConditional(Conditional):
     sampling_steps: int
     rungs: int = 1
     bf16: bool = False
+    _untempered = "the most probable frame of an RBM takes a search through all frames"
 
     def loss(
         self,
@@ -253,6 +280,17 @@ class RBMConditional(Conditional):
         found = parallel_tempering(path, states, betas, self.sampling_steps, generator)
         return found.v[-1].squeeze(-2)
 
+    def tempered(self, temperature: float) -> RBMConditional:
+        """All energies divided by τ: p(v, h)^(1/τ), made to sum to one, with h summed out."""
+        visible, scale = self.rbm.visible.tempered(temperature)
+        rbm = RBMEnergy(
+            visible,
+            self.rbm.weight * scale,
+            self.rbm.visible_bias * scale,
+            self.rbm.hidden_bias / temperature,
+        )
+        return replace(self, rbm=rbm)
+
     def with_state_axis(self) -> RBMConditional:
         return replace(
             self,
@@ -278,6 +316,7 @@ class Stacked(Conditional):
 
     lower: RBMConditional
     upper: Conditional
+    _untempered = "a stack draws its layers one after the other"
 
     def given(self, h: Tensor) -> Factorial:
         """p(v|h) for hidden states [*rows, hidden]."""
@@ -423,6 +462,13 @@ class Innovation(Conditional):
         held = None if known is None else self._standard(known)  # what is NaN stays so
         drawn, mean = (self._frame(x) for x in self.of.sample(generator, held))
         return gibbs.overlaid(drawn, known), gibbs.overlaid(mean, known)
+
+    def tempered(self, temperature: float) -> Innovation:
+        return replace(self, of=self.of.tempered(temperature))
+
+    def greedy(self, known: Tensor | None = None) -> Tensor:
+        held = None if known is None else self._standard(known)
+        return gibbs.overlaid(self._frame(self.of.greedy(held)), known)
 
     def with_state_axis(self) -> Innovation:
         return replace(

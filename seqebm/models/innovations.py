@@ -201,11 +201,13 @@ class Innovations(SequenceModel):
         frame: Tensor,
         generator: torch.Generator | None,
         hidden: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> tuple[Expected, Past]:
         """As the model does, with the innovation of the frame."""
         expected, innovations = self._expected(state, frame.unsqueeze(1))
         drawn = innovations[:, 0]
-        return _with_model(expected, *self.model.imagine(state.model, drawn, generator, hidden))
+        imagined = self.model.imagine(state.model, drawn, generator, hidden, temperature)
+        return _with_model(expected, *imagined)
 
     def _expected(self, state: Past, frames: Tensor) -> tuple[Expected, Tensor]:
         """What is expected but for the model's part, and the innovations of the frames."""

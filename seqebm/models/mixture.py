@@ -128,6 +128,8 @@ class Mixture(Conditional):
         noise = torch.empty_like(mean).normal_(generator=generator)
         return gibbs.overlaid(mean + sigma * noise, known), gibbs.overlaid(mean, known)
 
+    _untempered = "a power of a mixture is no mixture"
+
     def with_state_axis(self) -> Mixture:
         return replace(
             self,

@@ -176,11 +176,13 @@ class AutoregressiveFrame(Conditional):
         nade: its weights and orders.
         visible_bias: b, [*rows, visible].
         hidden_bias: c, [*rows, hidden].
+        temperature: τ, by which the total input of each unit is divided.
     """
 
     nade: NADE
     visible_bias: Tensor
     hidden_bias: Tensor
+    temperature: float = 1.0
 
     def loss(
         self,
@@ -209,7 +211,7 @@ class AutoregressiveFrame(Conditional):
             self.nade.output_weight[order],
             None if known is None else known.t()[order],
         ).view(*rows, -1)
-        return self.nade.visible.log_prob(v, x)
+        return self.nade.visible.log_prob(v, x / self.temperature)
 
     def mean(self, method: str, generator: torch.Generator | None) -> Tensor:
         check_method(method, ("auto", *self._means()))
@@ -260,7 +262,8 @@ class AutoregressiveFrame(Conditional):
         v, mean, drive = torch.empty_like(b), torch.empty_like(b), c
         row = torch.arange(len(b), device=b.device)
         for unit in orders.t():
-            p = (b[row, unit] + (drive.sigmoid() * nade.output_weight[unit]).sum(-1)).sigmoid()
+            x = b[row, unit] + (drive.sigmoid() * nade.output_weight[unit]).sum(-1)
+            p = (x / self.temperature).sigmoid()
             mean[row, unit] = overlaid(p, held[row, unit])
             v[row, unit] = overlaid(choose(p), held[row, unit])
             drive = drive + v[row, unit].unsqueeze(-1) * nade.weight.t()[unit]
@@ -274,6 +277,15 @@ class AutoregressiveFrame(Conditional):
             visible_bias=self.visible_bias.unsqueeze(-2),
             hidden_bias=self.hidden_bias.unsqueeze(-2),
         )
+
+    def tempered(self, temperature: float) -> AutoregressiveFrame:
+        """Each of the conditionals at τ, p(v_i | v_<i)^(1/τ), made to sum to one."""
+        return replace(self, temperature=self.temperature * temperature)
+
+    def greedy(self, known: Tensor | None = None) -> Tensor:
+        """Unit after unit what is more probable, of an orderless NADE in its first order."""
+        order = torch.tensor(self.nade.orders[:1], device=self.visible_bias.device)
+        return self._ancestral(order, known, lambda p: (p > 0.5).to(p.dtype))[0]
 
     def fill(self, known: Tensor) -> Tensor:
         """Unit after unit, each by its mean given those before it, as if means were values."""
@@ -295,9 +307,8 @@ class OrderlessFrame(AutoregressiveFrame):
         drive = F.linear(known.nan_to_num(0.0), self.nade.weight)
         assert self.nade.known_weight is not None
         hidden = (self.hidden_bias + drive + F.linear(seen, self.nade.known_weight)).sigmoid()
-        return Factorial(
-            self.nade.visible, self.visible_bias + F.linear(hidden, self.nade.output_weight)
-        )
+        x = self.visible_bias + F.linear(hidden, self.nade.output_weight)
+        return Factorial(self.nade.visible, x / self.temperature)
 
     def loss(
         self,

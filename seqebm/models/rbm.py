@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from seqebm import gibbs
+from seqebm.models.base import check_context
 from seqebm.models.energy import EnergyModel, check_exchangeable
 from seqebm.units import Units
 
@@ -100,6 +101,7 @@ class RBM(EnergyModel):
         generator: torch.Generator | None = None,
         past: Tensor | None = None,
         chains: Tensor | None = None,
+        context: int = 0,
     ) -> Tensor:
         """Contrastive divergence, or persistent contrastive divergence after `start_chains`.
 
@@ -107,9 +109,10 @@ class RBM(EnergyModel):
         """
         frames = _as_sequences(frames)
         if self.chains is None:
-            return super().loss(frames, lengths, generator, past, chains)
+            return super().loss(frames, lengths, generator, past, chains, context)
         frames, mask = self._checked(frames, lengths)
-        frames = frames if lengths is None else frames[mask]
+        learned = check_context(context, mask)
+        frames = frames[learned] if lengths is None else frames[learned][mask[learned]]
         ends = gibbs.chain(self._static, self.chains, self.gibbs_steps, generator, self.bf16)
         self.chains.copy_(ends[0])  # in place, where a captured step finds them again
         return self.free_energy(frames).mean() - self._static.sampled_free_energy(*ends).mean()

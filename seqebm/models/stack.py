@@ -130,10 +130,11 @@ class Stack(SequenceModel):
         state: tuple[State, ...],
         generator: torch.Generator | None,
         known: Tensor | None,
+        temperature: float = 1.0,
     ) -> tuple[Tensor, Context, State]:
         """A frame with the hidden units it was drawn from, which every layer remembers."""
-        if known is not None:
-            return super()._draw(context, state, generator, known)
+        if known is not None or temperature != 1:
+            return super()._draw(context, state, generator, known, temperature)
         drawn = [frame for frame, _ in sample_layers(self.conditional(context), generator)]
         imagined = [
             layer.imagine(before, frame, generator, hidden)

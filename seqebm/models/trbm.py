@@ -160,11 +160,14 @@ class TRBM(TemporalModel):
         frame: Tensor,
         generator: torch.Generator | None,
         hidden: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> tuple[Context, Past]:
         """Remember a drawn frame with hiddens drawn from P(h_t | v_t, …) (Alg. 1, line 3)."""
         contexts, after = self.scan(state, frame.unsqueeze(1))
         if hidden is None and contexts.hidden is not None:
             mean = contexts.hidden[:, -1, 0]
+            if temperature != 1:
+                mean = (mean.logit() / temperature).sigmoid()
             hidden = Bernoulli(mean.shape[-1]).sample(mean, generator)
         if hidden is None:
             return contexts, after

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 import torch
 
-from seqebm.data import Sequence, Sequences, load_sequences, save_sequences
+from seqebm.data import Sequence, Sequences, SymbolSequence, load_sequences, save_sequences
 from seqebm.data.sequences import read_sequences
 
 
@@ -340,3 +341,112 @@ def test_there_need_not_be_a_preparation(tmp_path):
     assert read_sequences(tmp_path / "data.h5").preparation == ""
     with pytest.raises(TypeError, match="preparation must be a string, got int"):
         Sequences([], preparation=3)
+
+
+# --- symbols ---------------------------------------------------------------------------------
+
+
+def symbols(time=300, categories=5, seed=1):
+    source = torch.Generator().manual_seed(seed)
+    return torch.randint(categories, (time,), generator=source)
+
+
+@pytest.mark.parametrize("categories", [2, 256, 257, 65536])
+def test_symbols_are_kept_in_files_as_they_are(tmp_path, categories):
+    one = SymbolSequence(
+        symbols=symbols(categories=categories), categories=categories, name="a", split="test"
+    )
+    save_sequences(tmp_path / "a.h5", Sequences([one], "how"))
+    (again,) = load_sequences(tmp_path / "a.h5")
+    assert isinstance(again, SymbolSequence)
+    assert torch.equal(again.symbols, one.symbols)
+    assert (again.categories, again.name, again.split) == (categories, "a", "test")
+    with h5py.File(tmp_path / "a.h5") as file:
+        stored = file["sequences/00000"]
+        assert stored.dtype.itemsize == (1 if categories <= 256 else 2)
+        assert stored.shape == (300,)
+
+
+def test_frames_of_symbols_are_one_hot():
+    one = SymbolSequence(symbols=symbols(), categories=5)
+    expected = torch.zeros(300, 5)
+    expected[torch.arange(300), symbols()] = 1
+    assert torch.equal(one.frames, expected)
+    assert torch.equal(one[7:20], expected[7:20])
+    assert torch.equal(one[7], expected[7])
+    assert torch.equal(one.original(), expected)
+    assert (len(one), one.n_visible, one.shape) == (300, 5, (5,))
+    assert one.symbols.dtype == torch.uint8
+
+
+def test_frames_are_not_made_unless_asked_for(monkeypatch):
+    """A book of 20 million characters: its frames would take 4 GB."""
+    one = SymbolSequence(symbols=torch.zeros(20_000_000, dtype=torch.uint8), categories=50)
+    data = Sequences([replace(one, split="train")])
+    monkeypatch.setattr(SymbolSequence, "__getitem__", None)
+    assert data.n_visible == 50
+    assert data.lengths.tolist() == [20_000_000]
+    assert data.split("train")[0].split == "train"
+
+
+def test_symbols_and_frames_of_one_width_go_together():
+    both = Sequences(
+        [SymbolSequence(symbols=symbols(4, 3), categories=3), Sequence(torch.zeros(2, 3))]
+    )
+    frames, lengths = both.padded()
+    assert frames.shape == (2, 4, 3)
+    assert lengths.tolist() == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "categories", "error", "named"),
+    [
+        (torch.tensor([0, 5]), 5, ValueError, "symbols must be from 0 to 4, got 0 to 5"),
+        (torch.tensor([-1, 3]), 5, ValueError, "got -1 to 3"),
+        (torch.tensor([0.0]), 5, TypeError, "symbols must be a tensor of whole numbers"),
+        ([0, 1], 5, TypeError, "got list"),
+        (torch.tensor([[0]]), 5, ValueError, r"symbols must be \[time\]"),
+        (torch.tensor([], dtype=torch.int64), 5, ValueError, "not empty"),
+        (torch.tensor([0]), 1, ValueError, "categories must be from 2 to 65536, got 1"),
+        (torch.tensor([0]), 65537, ValueError, "categories must be from 2 to 65536, got 65537"),
+        (torch.tensor([0]), 5.0, TypeError, "categories must be a whole number"),
+    ],
+)
+def test_bad_symbols(given, categories, error, named):
+    with pytest.raises(error, match=named):
+        SymbolSequence(symbols=given, categories=categories)
+
+
+@pytest.mark.parametrize(
+    ("values", "categories", "named"),
+    [
+        (np.array([0, 7], "uint8"), 5, "symbols must be from 0 to 4, got 0 to 7"),
+        (np.array([0, 1], "uint8"), 2**40, "categories must be from 2 to 65536"),
+        (np.array([0, 1], "uint8"), 0, "categories must be from 2"),
+        (np.array([0, 1], "uint8"), 2.5, "categories must be a whole number"),
+        (np.array([0, 1], "uint8"), "many", "categories must be a whole number"),
+        (np.array([0, 1], "float32"), 5, "symbols must be unsigned integers"),
+        (np.array([0, 1], "int64"), 5, "symbols must be unsigned integers"),
+        (np.array([0, 1], "uint64"), 5, "symbols must be unsigned integers"),
+        (np.array([[0, 1]], "uint8"), 5, r"symbols must be \[time\]"),
+        (np.array([], "uint8"), 5, r"symbols must be \[time\], not empty"),
+    ],
+)
+def test_files_with_bad_symbols(tmp_path, values, categories, named):
+    one = SymbolSequence(symbols=symbols(), categories=5)
+    save_sequences(tmp_path / "a.h5", [one])
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["sequences/00000"]
+        file["sequences/00000"] = values
+        file["sequences/00000"].attrs["categories"] = categories
+    with pytest.raises(ValueError, match=rf"a\.h5: /sequences/00000: {named}"):
+        load_sequences(tmp_path / "a.h5")
+
+
+def test_plain_integers_are_no_symbols(tmp_path):
+    save_sequences(tmp_path / "a.h5", [Sequence(torch.ones(3, 2))])
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["sequences/00000"]
+        file["sequences/00000"] = np.array([0, 1], "uint8")
+    with pytest.raises(ValueError, match=r"frames must be \[time, visible\]"):
+        load_sequences(tmp_path / "a.h5")

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import seqebm
-from seqebm.data import Sequence, Sequences
-from seqebm.learning import PersistentChains, fit, minibatches, windows
+from seqebm.data import Sequence, Sequences, SymbolSequence
+from seqebm.learning import PersistentChains, batches, fit, minibatches, windows
 from seqebm.learning.recipes import Recipe
 from seqebm.learning.training import train
 
@@ -159,3 +159,75 @@ def test_chains_need_data_from_a_file_and_a_model_that_draws_them():
         train(Recipe("rtrbm", steps=1, persistent=True), progress=False)
     with pytest.raises(ValueError, match="models that draw chains"):
         train(Recipe("gru", steps=1, persistent=True), ragged(), progress=False)
+
+
+# --- contexts --------------------------------------------------------------------------------
+
+
+def test_pieces_have_something_to_learn_from():
+    data = windows(ragged((60, 9, 41)), 10, 3, seed=1, context=4)
+    met = [piece for step in range(200) for piece in data.pieces(step)]
+    assert all(5 <= piece.last - piece.first <= 10 for piece in met)
+    assert {piece.sequence for piece in met} == {0, 1, 2}
+
+
+def test_every_step_has_a_piece_that_is_longer_than_the_context():
+    data = windows(ragged((12,)), 10, 1, seed=1, context=9)
+    assert all(len(data.pieces(step)) >= 1 for step in range(50))
+    assert all(p.last - p.first == 10 for step in range(50) for p in data.pieces(step))
+
+
+@pytest.mark.parametrize("context", [-1, 6, 10])
+def test_no_piece_is_longer_than_the_context(context):
+    with pytest.raises(ValueError, match="context: expected less than the 6 frames"):
+        windows(ragged(), 10, 2, seed=1, context=context)
+
+
+# --- symbols ---------------------------------------------------------------------------------
+
+
+def texts(lengths=(60, 33)):
+    source = generator(3)
+    drawn = (torch.randint(5, (n,), generator=source) for n in lengths)
+    return Sequences(SymbolSequence(symbols=one, categories=5) for one in drawn)
+
+
+def dense(sequences):
+    return Sequences(Sequence(one.frames) for one in sequences)
+
+
+@pytest.mark.parametrize("window", [0, 7])
+def test_batches_of_symbols_are_those_of_their_frames(window):
+    def met(data):
+        return windows(data, window, 3, 1, 2) if window else minibatches(data, 2, seed=1)
+
+    made, expected = met(texts()), met(dense(texts()))
+    for step in range(20):
+        for a, b in zip(made(step), expected(step), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_chains_of_symbols_begin_at_their_frames(monkeypatch):
+    monkeypatch.setattr(batches, "PART", 7)
+    made, expected = (PersistentChains(windows(d, 9, 2, 1)) for d in (texts(), dense(texts())))
+    assert made.states.dtype == torch.uint8
+    assert torch.equal(made.states, expected.states)
+
+
+def test_recipes_know_what_units_symbols_have():
+    trained, _ = train(Recipe("gru", hidden=3, steps=1, window=9), texts(), progress=False)
+    assert trained.visible.spec == "categorical:5"
+    with pytest.raises(ValueError, match="visible: expected categorical:5 for these data"):
+        train(Recipe("gru", hidden=3, steps=1, visible="gaussian"), texts(), progress=False)
+    with pytest.raises(ValueError, match="expected bernoulli for a lstm-nade"):
+        train(Recipe("lstm-nade", hidden=3, steps=1), texts(), progress=False)
+
+
+@pytest.mark.parametrize("kind", ["rbm", "trbm", "rtrbm", "rnn", "lstm", "gru", "lstm-rbm"])
+def test_every_kind_of_model_learns_from_symbols(kind):
+    recipe = Recipe(kind, hidden=3, steps=2, window=9, context=3, gibbs_steps="1")
+    trained, _ = train(recipe, texts(), progress=False)
+    first = trained.log_prob(torch.eye(5).unsqueeze(1)).exp()
+    assert float(first.detach().sum()) == pytest.approx(1, rel=1e-4)
+    drawn = trained.sample(4, generator=generator())
+    assert torch.equal(drawn.sum(2), torch.ones(1, 4))

@@ -46,12 +46,12 @@ class Recorded:
 
     made: list
 
-    def __init__(self, model, frames, past, source):
+    def __init__(self, model, frames, past, source, context):
         Recorded.made.append((*frames.shape, model.gibbs_steps, past is not None))
-        self.model, self.source = model, source
+        self.model, self.source, self.context = model, source, context
 
     def replay(self, frames, past):
-        return graphs.gradient(self.model, frames, None, past, self.source)
+        return graphs.gradient(self.model, frames, None, past, self.source, None, self.context)
 
 
 @pytest.fixture

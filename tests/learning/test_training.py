@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import seqebm
+from seqebm.data import Sequences
 from seqebm.learning import load_training, runs, training
 from seqebm.learning.recipes import Recipe, build_model, make_data, make_recipe
 from seqebm.learning.training import hiddens, layer_file, train
@@ -153,3 +154,16 @@ def test_files_of_a_stack(tmp_path):
 def test_a_stack_from_the_command_line_keys():
     recipe = make_recipe("stack", None, {"layers": "trbm:20,trbm:400", "from_below": "true"})
     assert (recipe.layers, recipe.from_below) == ("trbm:20,trbm:400", True)
+
+
+def test_recipes_leave_the_context_out_of_what_is_learned():
+    """One update of SGD is a step along the gradient of the frames after the context."""
+    frames = (torch.rand(1, 9, 4, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    recipe = Recipe("gru", hidden=3, steps=1, batch=1, optimizer="sgd", lr=0.5, context=5)
+    recipe = replace(recipe, start_at_mean=False)
+    trained, _ = train(recipe, Sequences.from_frames(frames), progress=False)
+    still, _ = train(replace(recipe, lr=0.0), Sequences.from_frames(frames), progress=False)
+    still.zero_grad()
+    (-still.log_prob(frames)[:, 5:].mean()).backward()
+    for new, old in zip(trained.parameters(), still.parameters(), strict=True):
+        torch.testing.assert_close(new, old - 0.5 * old.grad)

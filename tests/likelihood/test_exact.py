@@ -11,10 +11,11 @@ from seqebm.likelihood import (
     exact,
     exact_log_prob,
     exact_mean,
+    exact_samples,
     log_partition,
 )
 from seqebm.rbm import RBMEnergy
-from seqebm.units import Bernoulli, Gaussian
+from seqebm.units import Bernoulli, Categorical, Gaussian
 
 SIGMA = (0.6, 1.3)
 
@@ -150,6 +151,38 @@ def test_the_smaller_layer_is_enumerated_but_never_real_units():
     assert enumerated_units(bernoulli(3, 5)) == 3
     assert enumerated_units(bernoulli(5, 3)) == 3
     assert enumerated_units(gaussian()) == 3
+
+
+@pytest.mark.parametrize(("categories", "n_hidden"), [(6, 11), (3, 6), (2, 9)])
+def test_the_states_of_categorical_units_are_enumerated(categories, n_hidden, monkeypatch):
+    """Six units, as many as hidden ones in the second case, by sums over all pairs of states."""
+    source = torch.Generator().manual_seed(1)
+    options = {"generator": source, "dtype": torch.float64}
+    weight, b_v = torch.randn(n_hidden, 6, **options), torch.randn(2, 6, **options)
+    b_h = torch.randn(2, n_hidden, **options)
+    rbm = RBMEnergy(Categorical(6, categories), weight, b_v, b_h)
+    assert enumerated_units(rbm) == {6: 3, 3: 4, 2: 3}[categories]
+    codes = itertools.product(torch.eye(categories).double(), repeat=6 // categories)
+    v = torch.stack([torch.cat(code) for code in codes])
+    h = torch.stack([*states(n_hidden)])
+    pairs = (v @ weight.t() @ h.t()).exp()
+    for row in range(2):
+        weights = ((v @ b_v[row]).exp()[:, None] * pairs * (h @ b_h[row]).exp()).sum(1)
+        p = weights / weights.sum()
+        one = RBMEnergy(rbm.visible, weight, b_v[row], b_h[row])
+        torch.testing.assert_close(exact_log_prob(one, v), p.log())
+        torch.testing.assert_close(exact_mean(rbm)[row], p @ v)
+        monkeypatch.setattr(exact, "_BLOCK", 60)
+        torch.testing.assert_close(log_partition(rbm)[row], weights.sum().log())
+
+
+def test_samples_by_enumeration_of_categorical_units():
+    weight = 2 * torch.randn(9, 4, generator=torch.Generator().manual_seed(1))
+    rbm = RBMEnergy(Categorical(4, 4), weight, torch.zeros(4), torch.zeros(9))
+    drawn = exact_samples(rbm, 20_000, torch.Generator().manual_seed(2))
+    mean = exact_mean(rbm)
+    z = (drawn.mean(0) - mean) / (mean * (1 - mean) / 20_000).sqrt()
+    assert z.abs().max() < 4
 
 
 def test_too_many_units_are_refused():

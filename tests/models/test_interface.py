@@ -376,6 +376,43 @@ def test_the_loss_of_a_ragged_batch_averages_over_frames(any_model):
 # --- what the memory is given ----------------------------------------------------------------
 
 
+@pytest.mark.parametrize("lengths", [None, torch.tensor([5, 3]), torch.tensor([2, 5])])
+def test_the_context_is_remembered_and_not_learned_from(lengths):
+    """The gradient is that of log p of the frames after the context alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = seqebm.RNN(nn.LSTM(4, 3, batch_first=True)).double()
+    inside = torch.arange(5) < (torch.tensor([5, 5]) if lengths is None else lengths)[:, None]
+    learned = inside & (torch.arange(5) >= 2)
+    expected = -model.log_prob(frames().double(), lengths)[learned].mean()
+    loss = model.loss(frames().double(), lengths, context=2)
+    torch.testing.assert_close(loss, expected)
+    parameters = [*model.parameters()]
+    found, wanted = (torch.autograd.grad(x, parameters) for x in (loss, expected))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_chains_run_after_the_context_only():
+    model = seqebm.RTRBM(4, 3)
+    lengths, chains = torch.tensor([5, 3]), frames(seed=2).round()
+    for some in (None, lengths):
+        ends = chains.clone()
+        model.loss(frames(), some, generator(), None, ends, 3)
+        assert torch.equal(ends[:, :3], chains[:, :3])
+        assert not torch.equal(ends[0, 3:], chains[0, 3:])
+        model.loss(frames(), some, generator(), None, chains.clone(), 0).backward()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "context"),
+    [(None, 5), (None, -1), (None, 9), (torch.tensor([3, 2]), 3)],
+)
+def test_contexts_that_leave_nothing_to_learn_from(any_model, lengths, context):
+    with pytest.raises(ValueError, match=f"context: expected less than .* got {context}"):
+        any_model.loss(frames(), lengths, context=context)
+
+
 def test_the_frames_themselves_are_the_past_if_nothing_is_said(any_model):
     a, b = (any_model.loss(frames(), None, generator(), past) for past in (None, frames()))
     assert torch.equal(a, b)
@@ -546,6 +583,13 @@ def test_bad_known_values(any_model, known, mask, error, match):
 
 
 # --- bad sampling ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [-0.1, NAN, float("inf")])
+def test_bad_temperatures(any_model, temperature):
+    for draw in (lambda **a: any_model.sample(2, **a), any_model.stream().draw):
+        with pytest.raises(ValueError, match="temperature: expected 0 or more"):
+            draw(temperature=temperature)
 
 
 @pytest.mark.parametrize(("length", "batch"), [(0, 1), (-3, 1), (1, 0), (1, -2)])
