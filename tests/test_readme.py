@@ -1,6 +1,7 @@
 """The Python of the README and of the pages on data runs as it stands; their commands exist."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from seqebm.data.music import read_midi, write_midi
 README = Path(__file__).parents[1] / "README.md"
 MOTION = README.parent / "docs" / "motion.md"
 MUSIC = README.parent / "docs" / "music.md"
+TEXT = README.parent / "docs" / "text.md"
 LIKELIHOOD = README.parent / "docs" / "likelihood.md"
 CTC = README.parent / "docs" / "ctc.md"
 COMMANDS = [
     line
-    for page in (README, MOTION, MUSIC, LIKELIHOOD)
+    for page in (README, MOTION, MUSIC, TEXT, LIKELIHOOD)
     for line in re.findall(r"^    (seqebm .*)$", page.read_text(), re.MULTILINE)
 ]
 
@@ -85,9 +87,22 @@ def test_the_python_of_the_page_on_music_runs(tmp_path, monkeypatch, capsys):
     assert "intervals" in capsys.readouterr().out
 
 
+def test_the_python_of_the_page_on_text_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = "The cat sat (as cats do) on the mat. " * 1200
+    (tmp_path / "book.txt").write_text(words)
+    names: dict = {}
+    with torch.random.fork_rng(devices=[]):
+        for code in re.findall(r"```python\n(.*?)```", TEXT.read_text(), re.DOTALL):
+            exec(code, names)
+    assert sorted(names["best"].words) == ["mat", "on", "sat", "the"]
+    assert "Bits(bits=" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"book.txt", "surprise.png"}
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_the_commands_of_the_readme_exist(line):
-    command, words = cli, line.partition(" #")[0].split()[1:]
+    command, words = cli, shlex.split(line, comments=True)[1:]
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}

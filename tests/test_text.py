@@ -306,8 +306,8 @@ def latch(gain=1.0):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-        model.cell.weight_hh_l0[:] = 5.0
-        model.cell.weight_ih_l0[0, 3] = 20.0
+        model.cell.network.weight_hh_l0[:] = 5.0
+        model.cell.network.weight_ih_l0[0, 3] = 20.0
         model.initial_hidden[:] = -1.0
         model.readout.weight[4, 0] = gain
     return model, vocabulary

@@ -35,30 +35,6 @@ def at(context: Context, index: Any) -> Context:
     return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
 
 
-def check_context(context: int, mask: Tensor) -> tuple[slice, slice]:
-    """The place in a batch of the frames after the context; some must be in the mask.
-
-    Raises:
-        ValueError: there is nothing after the context, or it is negative.
-    """
-    learned = slice(None), slice(context, None)
-    if context and not (0 < context < mask.shape[1] and _any(mask[learned])):
-        raise ValueError(
-            f"context: expected less than the frames of the longest sequence, got {context}"
-        )
-    return learned
-
-
-def _any(mask: Tensor) -> bool:
-    """Whether anything is true; yes where nobody can look, while a CUDA graph is captured."""
-    return _captured(mask) or bool(mask.any())
-
-
-def _captured(values: Tensor) -> bool:
-    """Whether a CUDA graph is captured, so that nobody can look at values (`learning.graphs`)."""
-    return values.is_cuda and torch.cuda.is_current_stream_capturing()
-
-
 BEFORE = (slice(None), slice(None, -1))  #: the contexts before each frame
 LAST = (slice(None), -1)  #: the context after the last frame
 
@@ -598,6 +574,30 @@ class Stream:
         contexts, self._state = self._model.scan(self._state, frames)
         self._context = at(contexts, LAST)
         return contexts
+
+
+def check_context(context: int, mask: Tensor) -> tuple[slice, slice]:
+    """The place in a batch of the frames after the context; some must be in the mask.
+
+    Raises:
+        ValueError: there is nothing after the context, or it is negative.
+    """
+    learned = slice(None), slice(context, None)
+    if context and not (0 < context < mask.shape[1] and _any(mask[learned])):
+        raise ValueError(
+            f"context: expected less than the frames of the longest sequence, got {context}"
+        )
+    return learned
+
+
+def _any(mask: Tensor) -> bool:
+    """Whether anything is true; yes where nobody can look, while a CUDA graph is captured."""
+    return _captured(mask) or bool(mask.any())
+
+
+def _captured(values: Tensor) -> bool:
+    """Whether a CUDA graph is captured, so that nobody can look at values (`learning.graphs`)."""
+    return values.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def check_temperature(temperature: float) -> None:

@@ -25,6 +25,8 @@ from seqebm.units import Units
 class Conditional(ABC):
     """p(v_t | context_{t−1}) for every row of a context. Frames are [*rows, visible]."""
 
+    _untempered = "this distribution has no other"  #: why temperatures that it has not are not
+
     @abstractmethod
     def loss(
         self,
@@ -83,9 +85,6 @@ class Conditional(ABC):
             ValueError: they cannot be found exactly.
         """
         raise ValueError(f"temperature: expected more than 0, for {self._untempered}")
-
-    #: why there are no other temperatures, where there are none
-    _untempered = "this distribution has no other temperatures"
 
     @abstractmethod
     def with_state_axis(self) -> Conditional:
