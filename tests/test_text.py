@@ -308,7 +308,7 @@ def latch(gain=1.0):
             parameter.zero_()
         model.cell.network.weight_hh_l0[:] = 5.0
         model.cell.network.weight_ih_l0[0, 3] = 20.0
-        model.initial_hidden[:] = -1.0
+        model.cell.initial_hidden[:] = -1.0
         model.readout.weight[4, 0] = gain
     return model, vocabulary
 
