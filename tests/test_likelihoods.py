@@ -6,7 +6,15 @@ from torch import nn
 
 import seqebm
 from seqebm import likelihood
-from seqebm.evaluate import brackets, difference, likelihoods, nats_per_frame, next_frames
+from seqebm.evaluate import (
+    brackets,
+    difference,
+    likelihoods,
+    nats_per_frame,
+    next_frames,
+    refined_nats,
+    some_frames,
+)
 from seqebm.likelihood import Bracket, known
 
 
@@ -124,3 +132,79 @@ def test_samples_in_the_padding_are_zero():
 def test_malformed_arguments_are_refused():
     with pytest.raises(ValueError, match="lengths"):
         brackets(model(), frames(), torch.tensor([8, 1, 1, 1]))
+
+
+# --- a few frames annealed long --------------------------------------------------------------
+
+
+def test_bounds_of_chosen_frames_are_those_of_the_whole():
+    """Not the numbers, whose runs are drawn in another order, but the exact values inside."""
+    made = model()
+    chosen = some_frames(LENGTHS, 6, generator())
+    found = brackets(made, frames(), LENGTHS, generator(), chosen=chosen, runs=50, temperatures=80)
+    exact = made.log_prob(frames(), LENGTHS, method="exact").detach()
+    picked = chosen & (exact != 0)
+    assert int(picked.sum()) == 6
+    assert bool((found.lower <= exact + 1e-6)[picked].all())
+    assert bool((found.upper >= exact - 1e-6)[picked].all())
+    assert all(not bool(entry[~chosen].any()) for entry in found[:5])
+
+
+def test_nothing_chosen_in_some_sequences():
+    chosen = torch.zeros(4, 7, dtype=torch.bool)
+    chosen[0, 0] = True
+    found = brackets(model(), frames(), LENGTHS, generator(), chosen=chosen, temperatures=20)
+    assert found.estimate.shape == (4, 7)
+    assert int((found.estimate != 0).sum()) == 1
+
+
+@pytest.mark.parametrize("count", [20, 200, 1500])
+def test_refined_means_hold_the_truth(count):
+    """Rough values that are wrong by 2 on average and by 0.5 from frame to frame."""
+    inside, width = 0, 0.0
+    for seed in range(200):
+        source = generator(seed)
+        truth = -5 + 3 * torch.randn(40, 50, generator=source, dtype=torch.float64)
+        error = 2 + 0.5 * torch.randn(truth.shape, generator=source, dtype=torch.float64)
+        chosen = some_frames(torch.full((40,), 50), count, source)
+        fine = known(torch.where(chosen, truth, 0.0))
+        found = refined_nats(known(truth + error), fine, chosen)
+        inside += found.lower <= float(truth.mean()) <= found.upper
+        width += (found.upper - found.lower) / 200
+    assert inside >= 196  # of a mean of 20 about one in 140 is more than three errors away
+    assert width == pytest.approx(6 * 0.5 * ((1 - count / 2000) / count) ** 0.5, rel=0.05)
+
+
+def test_refining_all_frames_is_measuring_them():
+    values = torch.randn(3, 4, generator=generator(), dtype=torch.float64)
+    fine = known(values)._replace(
+        from_model=values - 0.1,
+        from_base=values + 0.2,
+        lower_error=torch.full((3, 4), 0.3).double(),
+    )
+    everything = torch.ones(3, 4, dtype=torch.bool)
+    found, expected = refined_nats(known(values + 1), fine, everything), nats_per_frame(fine)
+    assert found == pytest.approx(expected)
+
+
+def test_some_frames_are_any_frames():
+    lengths = torch.tensor([3, 1, 5])
+    counts = torch.zeros(3, 5)
+    for seed in range(600):
+        chosen = some_frames(lengths, 3, generator(seed))
+        assert int(chosen.sum()) == 3
+        counts += chosen
+    there = torch.arange(5) < lengths[:, None]
+    assert not bool(counts[~there].any())
+    assert ((counts[there] - 200) / (200 * 2 / 3) ** 0.5).abs().max() < 4
+    assert torch.equal(some_frames(lengths, 99), there)
+
+
+def test_bad_choices():
+    with pytest.raises(ValueError, match=r"chosen: expected torch.bool \[4, 7\], got .*\[4, 8\]"):
+        model().conditionals(frames(), LENGTHS, torch.ones(4, 8, dtype=torch.bool))
+    one = known(torch.zeros(2, 3).double())
+    few = torch.zeros(2, 3, dtype=torch.bool)
+    few[0, 0] = True
+    with pytest.raises(ValueError, match="chosen: expected at least 2 frames, got 1"):
+        refined_nats(one, one, few)

@@ -214,7 +214,7 @@ def _likelihood(
     frames, lengths = test.padded()
 
     def annealed(model: SequenceModel) -> Bracket:
-        options = {"runs": runs, "temperatures": temperatures}
+        options: dict[str, Any] = {"runs": runs, "temperatures": temperatures}
         return measure.brackets(model, frames, lengths, generator(1), None, **options)
 
     found = annealed(run.model)

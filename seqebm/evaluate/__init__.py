@@ -36,6 +36,8 @@ from seqebm.evaluate.likelihoods import (
     difference,
     nats_per_frame,
     next_frames,
+    refined_nats,
+    some_frames,
 )
 from seqebm.evaluate.motion import (
     MotionQuality,
@@ -107,7 +109,9 @@ __all__ = [
     "next_frames",
     "prediction_errors",
     "quality_table",
+    "refined_nats",
     "roll_statistics",
+    "some_frames",
     "surprises",
     "to_json",
     "total_variation",

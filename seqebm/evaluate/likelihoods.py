@@ -53,6 +53,7 @@ def brackets(
     lengths: Tensor | None = None,
     generator: torch.Generator | None = None,
     progress: bool | None = False,
+    chosen: Tensor | None = None,
     **annealing: int,
 ) -> Bracket:
     """`likelihood.bracket` of many sequences, some at a time, each entry [batch, time].
@@ -63,6 +64,7 @@ def brackets(
         lengths: [batch] or None.
         generator: source of randomness.
         progress: whether to show a progress bar; None shows it on a terminal only.
+        chosen: bool, [batch, time], True for the frames that are wanted; None is all.
         annealing: runs, temperatures and sweeps of `likelihood.bracket`.
 
     Raises:
@@ -71,15 +73,19 @@ def brackets(
     from tqdm import tqdm
 
     lengths = check_sequences(frames, lengths)
-    size = max(1, int(BLOCK_FRAMES / lengths.double().mean()))
+    there = real(lengths, frames.shape[1])
+    wanted = there if chosen is None else there & chosen
+    size = max(1, int(BLOCK_FRAMES * len(frames) / max(1, int(wanted.sum()))))
     hidden = None if progress is None else not progress
-    found = []
-    with tqdm(total=int(lengths.sum()), disable=hidden, unit="frame", dynamic_ncols=True) as bar:
+    found: list[list[Tensor]] = []
+    with tqdm(total=int(wanted.sum()), disable=hidden, unit="frame", dynamic_ncols=True) as bar:
         for some, their in blocks(frames, lengths, size):
-            part = likelihood.bracket(model, some, their, generator, **annealing)
-            late = frames.shape[1] - some.shape[1]
+            first, time = sum(len(part[0]) for part in found), some.shape[1]
+            of_these = wanted[first : first + len(some), :time]
+            part = likelihood.bracket(model, some, their, generator, chosen=of_these, **annealing)
+            late = frames.shape[1] - time
             found.append([torch.nn.functional.pad(x, (0, late)) for x in part])
-            bar.update(int(their.sum()))
+            bar.update(int(of_these.sum()))
     return Bracket(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
@@ -114,6 +120,80 @@ def nats_per_frame(found: Bracket, lengths: Tensor | None = None, seed: int = 1)
         count,
         len(there),
     )
+
+
+def refined_nats(
+    rough: Bracket, fine: Bracket, chosen: Tensor, lengths: Tensor | None = None, seed: int = 1
+) -> Nats:
+    """As `nats_per_frame`, where all frames were annealed a little and a random few of them long.
+
+    The mean of rough estimates is corrected by the mean of what long annealing says of the chosen
+    frames beyond them: these differences vary far less than frames do, so that few are enough for
+    narrow bounds. The standard error of that mean is a part of the annealing's.
+
+    Args:
+        rough: of all frames, see `brackets`; its errors need not be small.
+        fine: of the chosen frames.
+        chosen: bool, [batch, time], drawn at random without looking at the frames (`some_frames`).
+        lengths: [batch], or None if no sequence is padded.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: fewer than two chosen frames.
+
+    Example:
+        >>> exact = likelihood.known(torch.tensor([[-1.0, -3.0, -2.0]]))
+        >>> rough = exact.moved(torch.full((1, 3), 0.5))
+        >>> refined_nats(rough, exact, torch.tensor([[True, False, True]])).upper
+        -2.0
+    """
+    there = _there(rough, lengths)
+    picked = there & chosen
+    count, total = int(picked.sum()), int(there.sum())
+    if count < 2:
+        raise ValueError(f"chosen: expected at least 2 frames, got {count}")
+    mean = float(rough.estimate[there].mean())
+
+    def beyond(values: Tensor, errors: Tensor) -> tuple[float, float]:
+        """The mean of what is said beyond the rough estimates, and its standard error."""
+        more = (values - rough.estimate)[picked]
+        annealed = float(errors[picked].square().mean())
+        drawn = float(more.var()) * (1 - count / total)
+        return float(more.mean()), math.sqrt((annealed + drawn) / count)
+
+    low, low_error = beyond(fine.from_model, fine.lower_error)
+    high, high_error = beyond(fine.from_base, fine.upper_error)
+    more, _ = beyond(fine.estimate, fine.lower_error)
+    return Nats(
+        mean + low - likelihood.ERRORS * low_error,
+        mean + more,
+        mean + high + likelihood.ERRORS * high_error,
+        _bootstrap(rough.estimate, there, seed),
+        float(fine.effective[picked].min()),
+        math.ceil(int((~fine.good[picked]).sum()) * total / count),
+        total,
+        len(there),
+    )
+
+
+def some_frames(lengths: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """A random choice of the frames of all sequences, bool [batch, max length].
+
+    Args:
+        lengths: [batch].
+        count: of the chosen frames; all of them if there are no more.
+        generator: source of randomness.
+
+    Example:
+        >>> some_frames(torch.tensor([5, 3]), 4).sum()
+        tensor(4)
+    """
+    there = real(lengths, int(lengths.max()))
+    places = there.nonzero()
+    order = torch.randperm(len(places), generator=generator, device=places.device)[:count]
+    chosen = torch.zeros_like(there)
+    chosen[tuple(places[order].t())] = True
+    return chosen
 
 
 class Difference(NamedTuple):

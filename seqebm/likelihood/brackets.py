@@ -83,6 +83,7 @@ def bracket(
     runs: int = Annealing().runs,
     temperatures: int = Annealing().temperatures,
     sweeps: int = Annealing().sweeps,
+    chosen: Tensor | None = None,
 ) -> Bracket:
     """log p(v_t | v_<t) of every frame from below and from above, each entry [batch, time].
 
@@ -97,10 +98,12 @@ def bracket(
         runs: annealing runs from each end, for each frame.
         temperatures: steps of a run.
         sweeps: of the parallel tempering whose states runs from the model begin with.
+        chosen: bool, [batch, time], True for the frames that are wanted, entries of all others are
+            zero; None is all.
 
     Raises:
-        ValueError: bad frames or lengths, too few runs or temperatures, or a stack whose hidden
-            units cannot be enumerated.
+        ValueError: bad frames, lengths or choice, too few runs or temperatures, or a stack whose
+            hidden units cannot be enumerated.
 
     Example:
         >>> import seqebm
@@ -109,8 +112,11 @@ def bracket(
         (torch.Size([2, 7]), True, True)
     """
     with torch.no_grad():
-        conditional, real, mask = model.conditionals(frames, lengths)
-        found = conditional.bracket(real, generator, Annealing(runs, temperatures, sweeps))
+        conditional, real, mask = model.conditionals(frames, lengths, chosen)
+        if len(real):
+            found = conditional.bracket(real, generator, Annealing(runs, temperatures, sweeps))
+        else:  # none was chosen
+            found = known(real.new_zeros(0).double())
     return Bracket(*(spread(x, mask) for x in found))
 
 

@@ -175,18 +175,28 @@ class SequenceModel(nn.Module, ABC):
         return loss.mean()
 
     def conditionals(
-        self, frames: Tensor, lengths: Tensor | None = None
+        self, frames: Tensor, lengths: Tensor | None = None, chosen: Tensor | None = None
     ) -> tuple[Conditional, Tensor, Tensor]:
         """The distribution of every frame given those before it, without the padding.
+
+        Args:
+            frames: [batch, time, visible].
+            lengths: [batch] or None.
+            chosen: bool, [batch, time], True for the frames that are wanted; None is all.
 
         Returns:
             Distributions with rows [n], the n real frames of the batch [n, visible], and their
             places [batch, time].
 
         Raises:
-            ValueError: bad frames or lengths.
+            ValueError: bad frames or lengths, or a choice of another shape.
         """
         frames, mask = self._checked(frames, lengths)
+        if chosen is not None:
+            if chosen.shape != mask.shape or chosen.dtype != torch.bool:
+                got = f"{chosen.dtype} {[*chosen.shape]}"
+                raise ValueError(f"chosen: expected torch.bool {[*mask.shape]}, got {got}")
+            mask = mask & chosen
         contexts, _ = self.scan(self.initial_state(len(frames)), frames)
         return self.conditional(at(at(contexts, BEFORE), mask)), frames[mask], mask
 
