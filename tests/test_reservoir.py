@@ -99,6 +99,8 @@ def test_a_sparse_matrix_follows_its_dense_one():
     same(cell)
     same(cell.float(), v.float())
     same(cell.bfloat16(), v.bfloat16())
+    with torch.inference_mode():
+        same(made(2, SPARSE_UNITS, density=0.03))
 
 
 def test_nothing_in_it_is_learned():

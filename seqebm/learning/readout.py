@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -139,26 +138,31 @@ def _moments(
 
     That is about the mean of states and frames, so that little is lost to rounding.
     """
-    width = model.readout.in_features + model.visible.size
-    sums = torch.zeros(2, width + 1, width + 1, dtype=torch.float64)
+    width = model.readout.in_features + model.visible.size + 1
+    sums = torch.zeros(2, width, width, dtype=torch.float64)
     origin = None
-    for rows, is_held in _rows(model, sequences, firsts, washout):
+    for w, is_held in _rows(model, sequences, firsts, washout):
         if origin is None:
-            origin = rows.mean(0)
-        w = F.pad(rows - origin, (0, 1), value=1.0)
-        for total, some in zip(sums, (w[~is_held], w[is_held]), strict=True):
-            total += torch.from_numpy(some.numpy().T @ some.numpy())  # one half, then mirrored
+            origin = w.mean(0)
+            origin[-1] = 0
+        w -= origin
+        for total, part in zip(sums, (~is_held, is_held), strict=True):
+            if part.any():
+                some = (w if part.all() else w[part]).numpy()
+                total += torch.from_numpy(some.T @ some)  # numpy computes one half and mirrors it
     assert origin is not None  # some sequence is longer than the washout
-    return sums[0], sums[1], origin
+    return sums[0], sums[1], origin[:-1]
 
 
 def _rows(
     model: RNN, sequences: list[Tensor], firsts: list[int], washout: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The states before frames after the washout with these frames, and which are held out.
+    """w = (state, frame, 1) of the frames after the washout, and which of them are held out.
 
-    Some of them at a time: [n, hidden + visible] in float64 on the CPU, and [n].
+    Some of them at a time: [n, hidden + visible + 1] in float64 on the CPU, and [n].
     """
+    inputs = model.readout.in_features
+    width = inputs + model.visible.size + 1
     device = model.readout.weight.device
     for start in range(0, len(sequences), SEQUENCES):
         some = sequences[start : start + SEQUENCES]
@@ -172,8 +176,10 @@ def _rows(
         for frames, chosen, is_held in zip(*pieces, strict=True):
             states, state = model.scan(state, frames)
             if chosen.any():
-                pairs = torch.cat([states[:, :-1][chosen], frames[chosen]], dim=-1)
-                yield pairs.cpu().double(), is_held[chosen].cpu()
+                w = torch.ones(int(chosen.sum()), width, dtype=torch.float64)
+                w[:, :inputs] = states[:, :-1][chosen]
+                w[:, inputs:-1] = frames[chosen]
+                yield w, is_held[chosen].cpu()
 
 
 def _normal_equations(moments: Tensor, inputs: int) -> NormalEquations:
