@@ -77,7 +77,7 @@ def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Minibat
     """
     if batch < 1:
         raise ValueError(f"batch: expected at least 1, got {batch}")
-    frames = frames_of(sequences)
+    frames = _frames(sequences)
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> list[int]:
@@ -114,7 +114,7 @@ def windows(sequences: Tensor | Sequences, window: int, batch: int, seed: int) -
     """
     if window < 1 or batch < 1:
         raise ValueError(f"window, batch: expected at least 1, got {window} and {batch}")
-    frames = frames_of(sequences)
+    frames = _frames(sequences)
     total = sum(len(one) for one in frames)
     steps = max(1, round(total / (window * batch)))  # of an epoch
 
@@ -135,7 +135,7 @@ def windows(sequences: Tensor | Sequences, window: int, batch: int, seed: int) -
     return Minibatches(frames, pieces)
 
 
-def frames_of(sequences: Tensor | Sequences) -> list[Tensor]:
+def _frames(sequences: Tensor | Sequences) -> list[Tensor]:
     """The frames of each sequence, of which there must be some."""
     if len(sequences) == 0:
         raise ValueError("sequences: expected at least one, got none")

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from seqebm.data import Sequences
-from seqebm.learning.batches import frames_of
 from seqebm.models import RNN
 from seqebm.models.rnn import Independent
 from seqebm.ridge import (
@@ -71,9 +70,7 @@ def fit_readout(
     """
     _check_units(model)
     check_penalty(penalty)
-    if isinstance(data, Tensor) and data.ndim != 3:
-        raise ValueError(f"data: expected [sequences, time, visible], got {[*data.shape]}")
-    sequences = frames_of(data)
+    sequences = _frames(data)
     _check_washout(washout, max(map(len, sequences)))
     firsts = [len(one) for one in sequences]  # frames from which on a sequence is held out
     if penalty is None:
@@ -102,6 +99,18 @@ def _check_units(model: RNN) -> None:
             f"model: expected independent Gaussian units, got {model.output.spec!r}; "
             "other readouts are trained by fit"
         )
+
+
+def _frames(data: Tensor | Sequences) -> list[Tensor]:
+    """The frames of each sequence, of which there must be some."""
+    if len(data) == 0:
+        raise ValueError("data: expected at least one sequence, got none")
+    if isinstance(data, Sequences):
+        _ = data.n_visible  # the same for all
+        return [one.frames for one in data]
+    if data.ndim != 3:
+        raise ValueError(f"data: expected [sequences, time, visible], got {[*data.shape]}")
+    return [*data]
 
 
 def _check_washout(washout: int, longest: int) -> None:
