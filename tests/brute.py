@@ -134,7 +134,7 @@ def state(model, frames, t):
 
 def shown(cell, frames):
     """What a recurrent network shows before the first frame and after each, step by step."""
-    weights = {name: array(p) for name, p in cell.named_parameters()}
+    weights = {name: array(p) for name, p in cell.state_dict().items()}
     kind = cell.settings["kind"]
     return stacked_steps(cell, frames) if kind == "stacked" else STEPS[kind](cell, weights, frames)
 
@@ -254,6 +254,16 @@ def truncated_lstm_steps(cell, weights, frames):
     return np.array(found)
 
 
+def esn_steps(cell, weights, frames):
+    """Sutskever 2013, eq. 2.45, with biases and 1 − α = leak."""
+    alpha = 1 - cell.settings["leak"]
+    found = [np.zeros(cell.hidden_size)]
+    for v in frames:
+        u = weights["hidden_to_hidden"] @ found[-1] + weights["visible_to_hidden"] @ v
+        found.append(alpha * found[-1] + (1 - alpha) * np.tanh(u + weights["hidden_bias"]))
+    return np.array(found)
+
+
 STEPS = {
     "truncated-lstm": truncated_lstm_steps,
     "rnn": rnn_steps,
@@ -264,6 +274,7 @@ STEPS = {
     "mrnn": mrnn_steps,
     "mlstm": mlstm_steps,
     "memory-lstm": memory_lstm_steps,
+    "esn": esn_steps,
 }
 
 

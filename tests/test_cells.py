@@ -10,6 +10,7 @@ from seqebm.cells import (
     MRNN,
     Cell,
     FusedCell,
+    Reservoir,
     StackedCells,
     StandardRNN,
     TensorRNN,
@@ -25,6 +26,7 @@ MADE = {
     "skips": lambda: StandardRNN(3, 4, order=3),
     "sigmoid": lambda: StandardRNN(3, 4, nonlinearity="sigmoid"),
     "factors": lambda: MRNN(3, 4, factors=6),
+    "leaky": lambda: Reservoir(3, 4, radius=1.2, leak=0.3, density=0.7, input_scale=0.5),
     "stacked": lambda: StackedCells(
         [make_cell("mrnn", 3, 4), make_cell("gru", 7, 2), make_cell("memory-lstm", 5, 4)]
     ),
@@ -80,7 +82,7 @@ def test_gradients(cell):
         pytest.skip("torch's own")
     if cell.settings["kind"] == "truncated-lstm":
         pytest.skip("not that of the function")
-    names, parameters = zip(*cell.named_parameters(), strict=True)
+    names, parameters = list(dict(cell.named_parameters())), list(cell.parameters())
 
     def outputs(inputs, *values):
         given = dict(zip(names, values, strict=True))
@@ -179,11 +181,12 @@ def test_forget_gates_begin_open():
 def test_recurrent_matrices_are_what_leads_from_state_to_state(cell):
     """With all of them zero, a state shows nothing of the one before but through open gates."""
     found = cell.recurrent_matrices()
-    inside = {p.untyped_storage().data_ptr() for p in cell.parameters()}
+    inside = {p.untyped_storage().data_ptr() for p in (*cell.parameters(), *cell.buffers())}
     assert all(matrix.untyped_storage().data_ptr() in inside for matrix in found)
     for matrix in found:
         matrix.zero_()
-    if cell.settings["kind"] in ("rnn", "skip-rnn", "tensor-rnn", "mrnn"):
+    forgets = cell.settings.get("leak", 1.0) == 1.0
+    if cell.settings["kind"] in ("rnn", "skip-rnn", "tensor-rnn", "mrnn", "esn") and forgets:
         before = cell(frames(), cell.initial_state(2))[0][:, -1]
         other = cell(torch.cat([frames(seed=3)[:, :4], frames()[:, 4:]], 1), cell.initial_state(2))
         torch.testing.assert_close(other[0][:, -1], before)
@@ -202,6 +205,16 @@ def test_recurrent_matrices_are_what_leads_from_state_to_state(cell):
             "expected one of tanh, sigmoid, got 'relu'",
         ),
         (lambda: make_cell("memory-lstm", 3, 5), "hidden_size: expected an even number, got 5"),
+        *(
+            (
+                lambda name=name, value=value: Reservoir(3, 4, **{name: value}),
+                rf"{name}: expected a number in \(0, 1\], got {value}",
+            )
+            for name in ("leak", "density")
+            for value in (0.0, -0.1, 1.1, float("nan"))
+        ),
+        (lambda: Reservoir(3, 4, radius=-1.0), "radius: expected a number from 0 up, got -1.0"),
+        (lambda: Reservoir(3, 4, input_scale=float("inf")), "input_scale: .* got inf"),
         (lambda: StackedCells([]), "cells: expected at least one, got none"),
         (
             lambda: StackedCells([make_cell("gru", 3, 4), make_cell("gru", 4, 4)]),

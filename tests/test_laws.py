@@ -38,12 +38,15 @@ MODELS = {
     "MRNN": lambda: seqebm.RNN(cells.MRNN(3, 4, factors=5)),
     "mLSTM categorical": lambda: seqebm.RNN(cells.MLSTM(4, 3), "categorical:4"),
     "LSTM of the thesis": lambda: seqebm.RNN(cells.MemoryLSTM(2, 4), "gaussian"),
+    "ESN": lambda: seqebm.RNN(cells.Reservoir(3, 5, radius=1.2, leak=0.4, density=0.5)),
+    "ESN gaussian": lambda: seqebm.RNN(cells.Reservoir(2, 4), "gaussian:learned"),
     "stacked MRNN and LSTM": lambda: seqebm.RNN(
         cells.StackedCells([cells.MRNN(3, 4), cells.make_cell("lstm", 7, 2)])
     ),
     "mLSTM-RBM": lambda: seqebm.RNNRBM(3, 4, cells.MLSTM(3, 2)),
     "RNN-RBM": lambda: seqebm.RNNRBM(3, 4, nn.RNN(3, 2, batch_first=True)),
     "LSTM-RBM gaussian": lambda: seqebm.RNNRBM(2, 3, "lstm", "gaussian:learned"),
+    "ESN-RBM": lambda: seqebm.RNNRBM(3, 4, cells.Reservoir(3, 5, leak=0.7)),
     "RNN-NADE": lambda: seqebm.RNN(nn.RNN(3, 4, batch_first=True), "nade:5"),
     "GRU with an orderless NADE": lambda: seqebm.RNN(
         nn.GRU(3, 4, batch_first=True), "orderless-nade:5"

@@ -5,6 +5,7 @@ from seqebm.cells.fused import FusedCell
 from seqebm.cells.lstm import MemoryLSTM
 from seqebm.cells.multiplicative import MLSTM, MRNN, TensorRNN
 from seqebm.cells.named import CELLS, as_cell, make_cell
+from seqebm.cells.reservoir import Reservoir
 from seqebm.cells.stacked import StackedCells
 from seqebm.cells.standard import StandardRNN
 from seqebm.cells.truncated import TruncatedLSTM
@@ -16,6 +17,7 @@ __all__ = [
     "Cell",
     "FusedCell",
     "MemoryLSTM",
+    "Reservoir",
     "StackedCells",
     "StandardRNN",
     "State",

@@ -12,6 +12,7 @@ from seqebm.cells.base import Cell
 from seqebm.cells.fused import FusedCell
 from seqebm.cells.lstm import MemoryLSTM
 from seqebm.cells.multiplicative import MLSTM, MRNN, TensorRNN
+from seqebm.cells.reservoir import Reservoir
 from seqebm.cells.stacked import StackedCells
 from seqebm.cells.standard import StandardRNN
 from seqebm.cells.truncated import TruncatedLSTM
@@ -37,6 +38,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "mlstm": MLSTM,
     "memory-lstm": MemoryLSTM,
     "truncated-lstm": TruncatedLSTM,
+    "esn": Reservoir,
 }
 
 

@@ -47,8 +47,8 @@ def train(
     """Train a model and keep it in a folder.
 
     MODEL is rbm, trbm, rtrbm, stack or a recurrent network: one of the cells rnn, lstm, gru,
-    skip-rnn, tensor-rnn, mrnn, mlstm, memory-lstm, truncated-lstm, or stacked, which stacks those
-    that the key layers lists. Or it is a network and what it drives, CELL-rbm, CELL-nade or
+    skip-rnn, tensor-rnn, mrnn, mlstm, memory-lstm, truncated-lstm, esn, or stacked, which stacks
+    those that the key layers lists. Or it is a network and what it drives, CELL-rbm, CELL-nade or
     CELL-orderless-nade, such as lstm-rbm.
     """
     from seqebm.checks import usable_device

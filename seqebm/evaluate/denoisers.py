@@ -16,12 +16,12 @@ from seqebm.evaluate.inputs import check_count, check_frames, check_sequences, t
 from seqebm.evaluate.ridge import (
     LinearFit,
     apply_fits,
-    check_penalty,
     choose_penalty,
     fit_ridge,
     last_tenth,
 )
 from seqebm.evaluate.yardsticks import MeanFrame, RidgeAutoregression
+from seqebm.ridge import check_penalty
 
 Denoiser: TypeAlias = Callable[[Tensor], Tensor]
 

@@ -1,13 +1,14 @@
-"""Ridge regression from sums of squares, for yardsticks that are linear in a few frames."""
+"""Ridge regression for yardsticks that are linear in a few frames."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from seqebm.ridge import NormalEquations, Solution, best_penalty, centred, solve
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -48,12 +49,6 @@ def apply_fits(fits: tuple[LinearFit, ...], frames: Tensor, delay: int) -> Tenso
     return torch.cat(early + late, 1)
 
 
-def check_penalty(penalty: float | None) -> None:
-    """Raise where a penalty is neither None nor a finite number of at least 0."""
-    if penalty is not None and not 0 <= penalty < math.inf:
-        raise ValueError(f"penalty: expected a finite number of at least 0, got {penalty}")
-
-
 def fit_ridge(moments: Tensor, penalty: float, target: Tensor, inputs: Tensor) -> LinearFit:
     """The map that minimises the squared error and `penalty` times the mean diagonal · |taps|².
 
@@ -65,14 +60,12 @@ def fit_ridge(moments: Tensor, penalty: float, target: Tensor, inputs: Tensor) -
             lost to rounding.
         inputs: what was taken away from inputs, likewise.
     """
-    return _solve(_normal_equations(moments), penalty).uncentred(target, inputs)
+    return _uncentred(solve(_normal_equations(moments), penalty), target, inputs)
 
 
 def choose_penalty(total: Tensor, held: Tensor) -> float:
     """The one of `PENALTIES` whose fit on total - held has the smallest squared error on held."""
-    training, test = _normal_equations(total - held), _normal_equations(held)
-    errors = [_squared_error(_solve(training, penalty), test) for penalty in PENALTIES]
-    return PENALTIES[errors.index(min(errors))]
+    return best_penalty(_normal_equations(total - held), _normal_equations(held), PENALTIES)
 
 
 def last_tenth(frames: Tensor, lengths: Tensor, window: int) -> tuple[Tensor, Tensor]:
@@ -99,64 +92,21 @@ def _apply(fit: LinearFit, frames: Tensor, start: int, stop: int, delay: int) ->
     return sum((F.linear(v, tap) for v, tap in zip(lagged, fit.taps.to(frames), strict=True)), bias)
 
 
-class _NormalEquations(NamedTuple):
-    """Centred second moments of inputs x and targets y."""
-
-    windows: Tensor  # how many
-    x_mean: Tensor  # [order * visible]
-    y_mean: Tensor  # [visible]
-    xx: Tensor
-    xy: Tensor
-    yy: Tensor  # summed over the targets
-    rounding: Tensor  # how wrong eigenvalues of xx may be
+def _uncentred(solution: Solution, target: Tensor, inputs: Tensor) -> LinearFit:
+    """The same map between frames from which nothing was taken away."""
+    taps = solution.weight.unflatten(0, (-1, len(inputs))).transpose(1, 2)
+    bias = target + solution.y_mean - solution.x_mean @ solution.weight - taps.sum(0) @ inputs
+    return LinearFit(taps, bias, solution.penalty)
 
 
-class _Solution(NamedTuple):
-    """y ≈ y_mean + (x - x_mean) weight."""
-
-    weight: Tensor  # [order * visible, visible]
-    x_mean: Tensor
-    y_mean: Tensor
-    penalty: float
-
-    def uncentred(self, target: Tensor, inputs: Tensor) -> LinearFit:
-        """The same map between frames from which nothing was taken away."""
-        taps = self.weight.unflatten(0, (-1, len(inputs))).transpose(1, 2)
-        bias = target + self.y_mean - self.x_mean @ self.weight - taps.sum(0) @ inputs
-        return LinearFit(taps, bias, self.penalty)
-
-
-def _normal_equations(moments: Tensor) -> _NormalEquations:
-    count = moments[0, -1, 0, -1]
-    mean = moments[:, :-1, 0, -1] / count
-    second = moments[:, :-1, :, :-1]
-    y_mean, x_mean = mean[0], mean[1:].flatten()
-    gram = second[1:, :, 1:].flatten(2).flatten(0, 1)
-    return _NormalEquations(
-        count,
-        x_mean,
-        y_mean,
-        xx=gram - count * x_mean.outer(x_mean),
-        xy=second[1:, :, 0].flatten(0, 1) - count * x_mean.outer(y_mean),
-        yy=(second[0, :, 0].diagonal() - count * y_mean**2).sum(),
-        rounding=gram.trace() * torch.finfo(gram.dtype).eps + torch.finfo(gram.dtype).tiny,
+def _normal_equations(moments: Tensor) -> NormalEquations:
+    """Those of the moments of windows, which `fit_ridge` describes."""
+    sums, second = moments[:, :-1, 0, -1], moments[:, :-1, :, :-1]
+    return centred(
+        pairs=moments[0, -1, 0, -1],
+        x_sum=sums[1:].flatten(),
+        y_sum=sums[0],
+        xx=second[1:, :, 1:].flatten(2).flatten(0, 1),
+        xy=second[1:, :, 0].flatten(0, 1),
+        yy=second[0, :, 0].diagonal(),
     )
-
-
-def _solve(equations: _NormalEquations, penalty: float) -> _Solution:
-    """Ridge regression; rounding is added to the diagonal so that it stays positive definite."""
-    from scipy.linalg import cho_factor, cho_solve
-
-    gram = equations.xx.clone()
-    diagonal = gram.diagonal()
-    diagonal += penalty * diagonal.mean() + equations.rounding
-    factor = cho_factor(gram.numpy(), overwrite_a=True, check_finite=False)
-    weight = torch.from_numpy(cho_solve(factor, equations.xy.numpy(), check_finite=False))
-    return _Solution(weight, equations.x_mean, equations.y_mean, penalty)
-
-
-def _squared_error(fit: _Solution, data: _NormalEquations) -> float:
-    """Σ|y - prediction|², from the moments of the data alone."""
-    offset = data.y_mean - fit.y_mean - (data.x_mean - fit.x_mean) @ fit.weight
-    explained = (fit.weight * (2 * data.xy - data.xx @ fit.weight)).sum()
-    return float(data.yy - explained + data.windows * offset @ offset)

@@ -21,11 +21,11 @@ from seqebm.evaluate.inputs import (
 from seqebm.evaluate.ridge import (
     LinearFit,
     apply_fits,
-    check_penalty,
     choose_penalty,
     fit_ridge,
     last_tenth,
 )
+from seqebm.ridge import check_penalty
 
 Predictor: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
 

@@ -88,6 +88,10 @@ class Recipe:
             with theirs, as "mrnn:150,mrnn:130,mrnn:110".
         from_below: whether each upper layer of a stack begins as the layer below it with the layers
             of units exchanged (`TRBM.transposed`), so that at first it changes nothing.
+        radius: spectral radius of an esn, a network of fixed random connections.
+        leak: the share of a state of an esn that is new.
+        density: share of the connections between states that an esn has.
+        input_scale: largest weight of an esn from the frame.
         steps: updates.
         batch: sequences an update.
         seed: decides initial values, data order and chains.
@@ -138,6 +142,10 @@ class Recipe:
     held_at_zero: str = ""
     layers: str = "trbm:200,trbm:200"
     from_below: bool = False
+    radius: float = 0.9
+    leak: float = 1.0
+    density: float = 0.1
+    input_scale: float = 1.0
     steps: int = 10_000
     batch: int = 4
     seed: int = 1
@@ -399,11 +407,19 @@ def _build_cell(recipe: Recipe, n_visible: int) -> Cell:
         cells: list[Cell] = []
         for layer, hidden in _listed_layers(recipe.layers, CELLS):
             below = cells[-1].hidden_size if cells else 0
-            cells.append(make_cell(layer, n_visible + below, hidden))
+            cells.append(
+                make_cell(layer, n_visible + below, hidden, **_cell_options(recipe, layer))
+            )
         return StackedCells(cells)
     size = recipe.state if output and recipe.state is not None else recipe.hidden
-    order = {"order": recipe.order} if kind == "skip-rnn" and recipe.order is not None else {}
-    return make_cell(kind, n_visible, size, **order)
+    return make_cell(kind, n_visible, size, **_cell_options(recipe, kind))
+
+
+def _cell_options(recipe: Recipe, kind: str) -> dict[str, Any]:
+    """What a recipe says of a cell beside its size."""
+    if kind == "esn":
+        return {key: getattr(recipe, key) for key in ("radius", "leak", "density", "input_scale")}
+    return {"order": recipe.order} if kind == "skip-rnn" and recipe.order is not None else {}
 
 
 def _build_stack(recipe: Recipe, n_visible: int) -> Stack:

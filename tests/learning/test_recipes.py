@@ -173,7 +173,16 @@ def test_what_a_network_drives_has_a_size_of_its_own():
     assert build_model(tiny("rnn-orderless-nade"), 4).output.spec == "orderless-nade:3"
 
 
-@pytest.mark.parametrize("model", ["rnn", "lstm-rbm", "mrnn", "stacked-nade"])
+def test_what_a_recipe_says_of_a_reservoir():
+    own = {"radius": 0.5, "leak": 0.3, "density": 0.4, "input_scale": 0.2}
+    recipe = tiny("esn-rbm", state=5, **own)
+    cell = build_model(recipe, 4).cell
+    assert cell.settings == {"kind": "esn", "input_size": 4, "hidden_size": 5, **own}
+    stacked = build_model(replace(recipe, model="stacked", layers="esn:5,gru:2"), 4).cell
+    assert stacked.layers[0].settings == cell.settings
+
+
+@pytest.mark.parametrize("model", ["rnn", "lstm-rbm", "mrnn", "esn", "stacked-nade"])
 def test_what_recurrent_matrices_begin_as(model):
     for matrix in build_model(tiny(model, recurrence="identity"), 4).cell.recurrent_matrices():
         assert torch.equal(matrix, torch.eye(*matrix.shape))
