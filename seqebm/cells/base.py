@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-State = Any  #: what a cell carries from frame to frame: a tensor or a tuple of tensors
+State = Any  #: what a cell carries from frame to frame: tensors [batch, …], in tuples if several
 
 
 class Cell(nn.Module, ABC):

@@ -38,16 +38,15 @@ class FusedCell(Cell):
         self.initial_cell = small_parameter(*shape) if isinstance(network, nn.LSTM) else None
 
     def initial_state(self, batch: int) -> Tensor | tuple[Tensor, Tensor]:
-        """h_0, for an LSTM with c_0, as torch has them: [layers, batch, hidden]."""
-        shape = (-1, batch, -1)
-        hidden = self.initial_hidden.unsqueeze(1).expand(*shape).contiguous()
+        """h_0, for an LSTM with c_0, [batch, layers, hidden]."""
+        hidden = self.initial_hidden.expand(batch, -1, -1)
         if self.initial_cell is None:
             return hidden
-        return hidden, self.initial_cell.unsqueeze(1).expand(*shape).contiguous()
+        return hidden, self.initial_cell.expand(batch, -1, -1)
 
     def output(self, state: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """h of the last layer."""
-        return (state if isinstance(state, Tensor) else state[0])[-1]
+        return (state if isinstance(state, Tensor) else state[0])[:, -1]
 
     def recurrent_matrices(self) -> list[Tensor]:
         """W_hh of each gate and layer."""
@@ -62,8 +61,7 @@ class FusedCell(Cell):
         self, state: Tensor | tuple[Tensor, Tensor], drive: Tensor
     ) -> Tensor | tuple[Tensor, Tensor]:
         """One step."""
-        after: Tensor | tuple[Tensor, Tensor] = self.network(drive.unsqueeze(1), state)[1]
-        return after
+        return self._run(drive.unsqueeze(1), state)[1]
 
     def forward(
         self, frames: Tensor, state: Tensor | tuple[Tensor, Tensor]
@@ -72,8 +70,19 @@ class FusedCell(Cell):
         before = self.output(state).unsqueeze(1)
         if frames.shape[1] == 0:  # torch's networks refuse an empty sequence
             return before, state
-        outputs, state = self.network(frames, state)
+        outputs, state = self._run(frames, state)
         return torch.cat([before, outputs], dim=1), state
+
+    def _run(
+        self, frames: Tensor, state: Tensor | tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+        """Torch's network, whose states have the layers before the batch."""
+        if isinstance(state, Tensor):
+            outputs, after = self.network(frames, state.transpose(0, 1).contiguous())
+            return outputs, after.transpose(0, 1)
+        hidden, cell = (part.transpose(0, 1).contiguous() for part in state)
+        outputs, (hidden, cell) = self.network(frames, (hidden, cell))
+        return outputs, (hidden.transpose(0, 1), cell.transpose(0, 1))
 
 
 def _check(network: nn.RNNBase) -> None:

@@ -82,11 +82,11 @@ def minibatches(sequences: Tensor | Sequences, batch: int, seed: int) -> Minibat
     """
     if batch < 1:
         raise ValueError(f"batch: expected at least 1, got {batch}")
-    frames = _frames(sequences)
+    frames = frames_of(sequences)
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> list[int]:
-        return _source(seed, epoch).permutation(len(frames)).tolist()
+        return source(seed, epoch).permutation(len(frames)).tolist()
 
     def pieces(step: int) -> list[Piece]:
         places = (divmod(step * batch + i, len(frames)) for i in range(batch))
@@ -124,7 +124,7 @@ def windows(
     """
     if window < 1 or batch < 1:
         raise ValueError(f"window, batch: expected at least 1, got {window} and {batch}")
-    frames = _frames(sequences)
+    frames = frames_of(sequences)
     whole = [Piece(number, 0, min(len(one), window)) for number, one in enumerate(frames)]
     longest = max(piece.last for piece in whole)
     if not 0 <= context < longest:
@@ -136,13 +136,13 @@ def windows(
 
     @lru_cache(maxsize=2)
     def epoch_of(number: int) -> list[list[Piece]]:
-        source, cut = _source(seed, number), []
+        random, cut = source(seed, number), []
         for sequence, one in enumerate(frames):
-            first = int(source.integers(1, window + 1))
+            first = int(random.integers(1, window + 1))
             ends = [0, *range(first, len(one), window), len(one)]
             cut += [Piece(sequence, a, b) for a, b in pairwise(ends)]
         cut = _longer(cut, context) or _longer(whole, context)
-        order = source.permutation(len(cut))
+        order = random.permutation(len(cut))
         order = np.resize(order, max(len(order), steps))  # some again where there are too few
         return [[cut[place] for place in places] for places in np.array_split(order, steps)]
 
@@ -153,7 +153,7 @@ def windows(
     return Minibatches(frames, pieces)
 
 
-def _frames(sequences: Tensor | Sequences) -> list[Frames]:
+def frames_of(sequences: Tensor | Sequences) -> list[Frames]:
     """The frames of each sequence, of which there must be some."""
     if len(sequences) == 0:
         raise ValueError("sequences: expected at least one, got none")
@@ -174,7 +174,8 @@ def _parts(sequences: collections.abc.Sequence[Frames]) -> Iterator[Tensor]:
             yield one[first : first + PART]
 
 
-def _source(seed: int, epoch: int) -> np.random.Generator:
+def source(seed: int, epoch: int) -> np.random.Generator:
+    """The randomness of an epoch."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
 
 

@@ -21,7 +21,9 @@ from seqebm.learning.batches import Batch, Data, PersistentChains, minibatches
 from seqebm.learning.checkpoint import StrPath, load_training, save
 from seqebm.learning.graphs import Graphs, gradient
 from seqebm.learning.schedules import Schedule
+from seqebm.learning.streams import Streams, Stretch
 from seqebm.models import SequenceModel
+from seqebm.models.base import Memory, State, at, leaves, with_leaves
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]  #: frames to what is remembered of them
 History = list[dict[str, float]]
@@ -105,12 +107,22 @@ def fit(
     """
     parallel.check_agreement(model)
     parallel.spread_parameters(model)
+    batches = data if callable(data) else minibatches(data, batch, seed)
+    streams = batches if isinstance(batches, Streams) else None
     run = _Run(
-        model, optimizer, schedules or {}, clip, average, corrupt, chains, generator, context
+        model,
+        optimizer,
+        schedules or {},
+        clip,
+        average,
+        corrupt,
+        chains,
+        generator,
+        context,
+        streams,
     )
     if resume and checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
-    batches = data if callable(data) else minibatches(data, batch, seed)
     bar = _progress_bar(run.step, steps, progress)
     started = time.monotonic() - run.seconds
     while run.step < steps:
@@ -143,6 +155,7 @@ class _Run:
         chains: PersistentChains | None,
         generator: torch.Generator | None,
         context: int = 0,
+        streams: Streams | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -153,6 +166,10 @@ class _Run:
         self.context = context
         if chains is not None and parallel.ranks() > 1:
             raise ValueError("chains: persistent chains of frames are kept by one process only")
+        self.streams = streams
+        self.state: State | None = None  # after the last piece, where data are streams
+        if streams is not None and (parallel.ranks() > 1 or chains is not None or context):
+            raise ValueError("data: streams go with one process, no persistent chains, no context")
         self.average = None
         if average is not None:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
@@ -178,7 +195,8 @@ class _Run:
         frames = parallel.share(frames)
         lengths = None if lengths is None else parallel.share(lengths)
         whole = torch.full((len(frames),), frames.shape[1]) if lengths is None else lengths
-        count = int((whole - self.context).clamp(min=0).sum())
+        context = self.context if self.streams is None else self.streams.at(self.step).context
+        count = int((whole - context).clamp(min=0).sum())
         loss = parallel.combine(self.model, self._gradient(frames, lengths), count)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
@@ -202,11 +220,24 @@ class _Run:
         if self.graphs is not None and lengths is None and self.chains is None:
             return self.graphs(frames, past)
         lengths = None if lengths is None else lengths.to(self.device)
+        if self.streams is not None:
+            return self._go_on(self.streams.at(self.step), frames, lengths, past)
         if self.chains is None:
             return gradient(self.model, frames, lengths, past, self.generator, None, self.context)
         ends = self.chains.take(self.step).to(frames)
         loss = gradient(self.model, frames, lengths, past, self.generator, ends, self.context)
         self.chains.put(self.step, ends)
+        return loss
+
+    def _go_on(
+        self, here: Stretch, frames: Tensor, lengths: Tensor | None, past: Tensor | None
+    ) -> Tensor:
+        """The gradient of pieces of streams, and the state that the next ones begin with."""
+        state = None if here.fresh else at(self.state, slice(len(here.pieces)))
+        memory = Memory(state, here.ahead)
+        rest = self.generator, None, here.context, memory
+        loss = gradient(self.model, frames, lengths, past, *rest)
+        self.state = memory.state
         return loss
 
     def _step(self, signal: Tensor) -> None:
@@ -288,6 +319,8 @@ class _Run:
         }
         if self.chains is not None:
             training["chains"] = self.chains.states
+        if self.streams is not None:
+            training["state"] = leaves(self.state)
         if self.average is not None:
             training["raw"] = dict(self.model.state_dict())
             training["averaged"] = int(self.average.n_averaged)
@@ -308,11 +341,15 @@ class _Run:
         for key, name, part in (
             ("raw", "average", self.average),
             ("chains", "chains", self.chains),
+            ("state", "data", self.streams),
         ):
             if (key in training) != (part is not None):
                 raise ValueError(f"{path}: saved with another setting of `{name}`")
         if self.chains is not None:
             self.chains.restore(training["chains"])
+        if self.streams is not None:
+            kept = (leaf.to(self.device) for leaf in training["state"])
+            self.state = with_leaves(self.model.initial_state(1), kept)
         for model in {self.model, self.result}:  # persistent chains exist only once begun
             model._buffers.update(saved.to(self.device)._buffers)
         self.model.load_state_dict(training.get("raw", saved.state_dict()))

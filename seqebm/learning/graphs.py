@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seqebm.models import SequenceModel
+from seqebm.models.base import Memory
 
 WARM_UP = 3  #: steps before a capture, in which libraries and compilers set themselves up
 MOST_GRAPHS = 4  #: that are kept; batches of further shapes take the plain path
@@ -22,10 +23,11 @@ def gradient(
     generator: torch.Generator,
     chains: Tensor | None = None,
     context: int = 0,
+    memory: Memory | None = None,
 ) -> Tensor:
     """Set the gradients of the model's parameters to those of its loss, which is returned."""
     model.zero_grad()
-    loss = model.loss(frames, lengths, generator, past, chains, context)
+    loss = model.loss(frames, lengths, generator, past, chains, context, memory)
     loss.backward()
     return loss.detach()
 

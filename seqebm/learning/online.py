@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqebm.models import RNN
-from seqebm.models.base import State
+from seqebm.models.base import State, leaves, with_leaves
 
 
 class OnlineStep(NamedTuple):
@@ -106,6 +106,8 @@ def _jacobian(
     state = given[0].detach().requires_grad_() if given else None
     after = step(state, given[1])[1] if given else step()
     inputs = parameters if state is None else [*parameters, state]
+    if not after.requires_grad:  # a state that begins at nothing that is learned
+        return after, after.new_zeros(len(after), sum(p.numel() for p in parameters))
     rows = []
     for value in after:
         gradients = torch.autograd.grad(value, inputs, retain_graph=True, materialize_grads=True)
@@ -116,23 +118,12 @@ def _jacobian(
 
 def _flat(state: State) -> Tensor:
     """All numbers of a state, one after the other."""
-    if isinstance(state, Tensor):
-        return state.flatten()
-    return torch.cat([_flat(part) for part in state])
+    return torch.cat([leaf.flatten() for leaf in leaves(state)])
 
 
 def _shaped(flat: Tensor, like: State) -> State:
     """The inverse of `_flat`."""
-    if isinstance(like, Tensor):
-        return flat.view(like.shape)
-    sizes = [_size(part) for part in like]
-    parts = zip(flat.split(sizes), like, strict=True)
-    return tuple(_shaped(part, shape) for part, shape in parts)
-
-
-def _size(state: State) -> int:
-    """How many numbers a state has."""
-    return state.numel() if isinstance(state, Tensor) else sum(map(_size, state))
+    return with_leaves(like, _split(flat, leaves(like)))
 
 
 def _split(flat: Tensor, like: list[Tensor]) -> list[Tensor]:

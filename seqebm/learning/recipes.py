@@ -15,6 +15,7 @@ from seqebm.cells import CELLS, Cell, StackedCells, make_cell
 from seqebm.data import BallVideos, Sequences, SymbolSequence, bouncing_balls
 from seqebm.learning.batches import Batch, Data, Minibatches, minibatches, windows
 from seqebm.learning.schedules import Schedule, constant, piecewise
+from seqebm.learning.streams import streams
 from seqebm.models import RBM, RNN, RNNRBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
 from seqebm.optim.initialisations import (
@@ -38,6 +39,8 @@ RANGES = {
     "pretrain_cell": (0, 10**12),
     "window": (0, 10**9),
     "context": (0, 10**9),
+    "stride": (0, 10**9),
+    "keep_every": (0, 10**9),
     "clip": (0, math.inf),
     "decay": (0, math.inf),
     "average": (0, 1),
@@ -112,6 +115,11 @@ class Recipe:
             independent units (Adam with the recipe's lr).
         window: training sequences are cut into pieces of at most this many frames, at other places
             in every epoch; 0 leaves them whole.
+        stride: frames from one update to the next in truncated BPTT, whose gradient goes back
+            through `window` frames, or through the stride where that is more; the state is carried
+            on (`streams.streams`). 0: pieces are learned from by themselves.
+        keep_every: in training states are kept after so many frames only, to need less memory
+            (`SequenceModel.keep_every`); 0 keeps all.
         context: first frames of each piece or sequence that are remembered and not learned from,
             for without a past they are harder than all others.
         clip: largest norm of the gradient; 0 leaves it as it is.
@@ -161,6 +169,8 @@ class Recipe:
     pretrain: int = 0
     pretrain_cell: int = 0
     window: int = 0
+    stride: int = 0
+    keep_every: int = 0
     context: int = 0
     clip: float = 0.0
     decay: float = 0.0
@@ -483,6 +493,8 @@ def make_data(recipe: Recipe, sequences: Sequences | None) -> Data:
     if sequences is None:
         return ball_videos(recipe, recipe.batch)
     data = pieces(recipe, sequences)
+    if recipe.binarise and recipe.stride:
+        raise ValueError("binarise: does not go with a stride")
     return binarised(data, recipe.seed) if recipe.binarise else data
 
 
@@ -502,6 +514,9 @@ def with_units(recipe: Recipe, sequences: Sequences) -> Recipe:
 
 def pieces(recipe: Recipe, sequences: Sequences) -> Minibatches:
     """Minibatches of the sequences, or of windows of them."""
+    if recipe.stride:
+        reach = max(recipe.stride, recipe.window)
+        return streams(sequences, recipe.stride, reach, recipe.batch, recipe.seed)
     if recipe.window:
         return windows(sequences, recipe.window, recipe.batch, recipe.seed, recipe.context)
     return minibatches(sequences, recipe.batch, recipe.seed)

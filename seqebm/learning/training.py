@@ -75,6 +75,7 @@ def train(
     with torch.random.fork_rng(devices=[]):  # initial values without touching the global state
         torch.manual_seed(recipe.seed)
         model = build_model(recipe, n_visible).to(device)
+    model.keep_every = recipe.keep_every
     data = make_data(recipe, sequences)
     generator = torch.Generator(device).manual_seed(recipe.seed)
     if recipe.persistent:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from seqebm import gibbs, likelihood
 from seqebm.checks import check_float, check_lengths
@@ -35,6 +37,56 @@ def at(context: Context, index: Any) -> Context:
     return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
 
 
+def leaves(state: State) -> list[Tensor]:
+    """The tensors of a state or context, in order.
+
+    Example:
+        >>> leaves((torch.zeros(1), (None, torch.ones(1))))
+        [tensor([0.]), tensor([1.])]
+    """
+    if state is None or isinstance(state, Tensor):
+        return [] if state is None else [state]
+    return [leaf for part in state for leaf in leaves(part)]
+
+
+def with_leaves(state: State, new: Iterable[Tensor]) -> State:
+    """The state with other tensors in the places of its own.
+
+    Example:
+        >>> with_leaves((None, torch.zeros(2)), [torch.ones(1)])
+        (None, tensor([1.]))
+    """
+    tensors = iter(new)
+
+    def filled(part: State) -> State:
+        if part is None or isinstance(part, Tensor):
+            return None if part is None else next(tensors)
+        parts = [filled(one) for one in part]
+        return type(part)(*parts) if hasattr(part, "_fields") else tuple(parts)
+
+    return filled(state)
+
+
+def joined(contexts: Sequence[Context]) -> Context:
+    """Contexts of pieces of sequences, one after the other."""
+    parts = zip(*map(leaves, contexts), strict=True)
+    return with_leaves(contexts[0], [torch.cat(part, dim=1) for part in parts])
+
+
+@dataclass
+class Memory:
+    """What goes on from one piece of long sequences to the next, in truncated BPTT.
+
+    Attributes:
+        state: before the first frame of a piece, without a gradient; None is where sequences begin.
+            `SequenceModel.loss` puts the state in its place that the next piece begins with.
+        ahead: so many frames after this piece the next one begins.
+    """
+
+    state: State | None
+    ahead: int
+
+
 BEFORE = (slice(None), slice(None, -1))  #: the contexts before each frame
 LAST = (slice(None), -1)  #: the context after the last frame
 
@@ -50,10 +102,14 @@ class SequenceModel(nn.Module, ABC):
     Attributes:
         visible: the kind of the visible units.
         settings: the arguments that build a model of the same shape again.
+        keep_every: in training only the states after so many frames are kept, and all between them
+            computed again for the gradient; 0 keeps all. About √T needs the least memory, 2√T
+            states in the place of T (Krause 2015, sec. 3.3.5; Chen et al. 2016).
     """
 
     visible: Units
     settings: dict[str, Any]
+    keep_every: int = 0
 
     # --- the memory and the conditional, which a model supplies -----------------------------
 
@@ -134,6 +190,7 @@ class SequenceModel(nn.Module, ABC):
         past: Tensor | None = None,
         chains: Tensor | None = None,
         context: int = 0,
+        memory: Memory | None = None,
     ) -> Tensor:
         """The learning signal per frame, averaged over all frames: a scalar to call backward on.
 
@@ -150,6 +207,8 @@ class SequenceModel(nn.Module, ABC):
                 persistent ones do, [batch, time, visible]. It is overwritten with their ends.
             context: so many frames at the beginning are remembered and not learned from, as the
                 pieces that a long text is cut into want it (Sutskever 2013, sec. 5.4.2).
+            memory: where the frames go on from others, and what goes on from them; None is where
+                sequences begin.
 
         Raises:
             ValueError: frames or lengths of a wrong shape, values the units cannot take, or a
@@ -161,7 +220,7 @@ class SequenceModel(nn.Module, ABC):
         for name, other in (("past", past), ("chains", chains)):
             if other is not None and other.shape != frames.shape:
                 raise ValueError(f"{name}: expected shape {[*frames.shape]}, got {[*other.shape]}")
-        contexts, _ = self.scan(self.initial_state(len(frames)), past)
+        contexts = self._remembered(past, memory)
         learned = check_context(context, mask)
         contexts, frames, mask = at(at(contexts, BEFORE), learned), frames[learned], mask[learned]
         chains = None if chains is None else chains[learned]
@@ -173,6 +232,30 @@ class SequenceModel(nn.Module, ABC):
         if chains is not None and ends is not None:
             chains[mask] = ends
         return loss.mean()
+
+    def _remembered(self, past: Tensor, memory: Memory | None) -> Context:
+        """The contexts of `scan`, with what is said in `keep_every` and `memory`."""
+        if memory is None:
+            return self._scan_kept(self.initial_state(len(past)), past)[0]
+        state = self.initial_state(len(past)) if memory.state is None else memory.state
+        first, state = self._scan_kept(state, past[:, : memory.ahead])
+        memory.state = with_leaves(state, [leaf.detach() for leaf in leaves(state)])
+        rest, _ = self._scan_kept(state, past[:, memory.ahead :])
+        return joined([at(first, BEFORE), rest])
+
+    def _scan_kept(self, state: State, frames: Tensor) -> tuple[Context, State]:
+        """`scan`, of which only some states are kept for the gradient."""
+        if not 0 < self.keep_every < frames.shape[1] or not torch.is_grad_enabled():
+            return self.scan(state, frames)
+        contexts: list[Context] = []
+        for piece in frames.split(self.keep_every, dim=1):
+            if contexts:
+                contexts[-1] = at(contexts[-1], BEFORE)
+            context, state = checkpoint(
+                self.scan, state, piece, use_reentrant=False, preserve_rng_state=False
+            )
+            contexts.append(context)
+        return joined(contexts), state
 
     def conditionals(
         self, frames: Tensor, lengths: Tensor | None = None, chosen: Tensor | None = None

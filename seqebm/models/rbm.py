@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqebm import gibbs
-from seqebm.models.base import check_context
+from seqebm.models.base import Memory, check_context
 from seqebm.models.energy import EnergyModel, check_exchangeable
 from seqebm.units import Units
 
@@ -102,6 +102,7 @@ class RBM(EnergyModel):
         past: Tensor | None = None,
         chains: Tensor | None = None,
         context: int = 0,
+        memory: Memory | None = None,
     ) -> Tensor:
         """Contrastive divergence, or persistent contrastive divergence after `start_chains`.
 
@@ -109,7 +110,7 @@ class RBM(EnergyModel):
         """
         frames = _as_sequences(frames)
         if self.chains is None:
-            return super().loss(frames, lengths, generator, past, chains, context)
+            return super().loss(frames, lengths, generator, past, chains, context, memory)
         frames, mask = self._checked(frames, lengths)
         learned = check_context(context, mask)
         frames = frames[learned] if lengths is None else frames[learned][mask[learned]]
