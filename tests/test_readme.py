@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqebm.cells import CELLS
 from seqebm.cli import cli
 from seqebm.data import Sequence
 from seqebm.data.mocap import Joint, Motion, Skeleton, read_motion, write_motion
@@ -19,9 +20,10 @@ MUSIC = README.parent / "docs" / "music.md"
 TEXT = README.parent / "docs" / "text.md"
 LIKELIHOOD = README.parent / "docs" / "likelihood.md"
 CTC = README.parent / "docs" / "ctc.md"
+RECURRENT = README.parent / "docs" / "recurrent.md"
 COMMANDS = [
     line
-    for page in (README, MOTION, MUSIC, TEXT, LIKELIHOOD)
+    for page in (README, MOTION, MUSIC, TEXT, LIKELIHOOD, RECURRENT)
     for line in re.findall(r"^    (seqebm .*)$", page.read_text(), re.MULTILINE)
 ]
 
@@ -34,6 +36,20 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
         exec(code, names)
     assert names["continued"].shape == (4, 20, 100)
     assert (tmp_path / "model.h5").exists()
+
+
+def test_the_python_of_the_page_on_recurrent_networks_runs():
+    names: dict = {}
+    (code,) = re.findall(r"```python\n(.*?)```", RECURRENT.read_text(), re.DOTALL)
+    with torch.random.fork_rng(devices=[]):
+        exec(code, names)
+    assert names["continued"].shape == (4, 30, 9)
+
+
+def test_the_page_on_recurrent_networks_names_every_cell():
+    table = re.findall(r"^\| (`.*?`) \|", RECURRENT.read_text(), re.MULTILINE)
+    named = {name.strip("`") for line in table for name in line.split(", ")}
+    assert named == {*CELLS, "stacked"}
 
 
 def test_the_python_of_the_page_on_ctc_runs():
