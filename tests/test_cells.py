@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+import seqebm
 from seqebm.cells import (
     CELLS,
     MRNN,
@@ -170,6 +171,21 @@ def test_an_mrnn_is_a_tensor_rnn_with_a_factored_tensor():
             getattr(tensor, name).copy_(getattr(mrnn, name).normal_())
     expected, _ = tensor(frames(), tensor.initial_state(2))
     torch.testing.assert_close(mrnn(frames(), mrnn.initial_state(2))[0], expected)
+
+
+@pytest.mark.parametrize("kind", ["mrnn", "mlstm"])
+def test_factors_have_unit_variance_for_frames_as_expected(kind):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = seqebm.RNN(StackedCells([make_cell(kind, 50, 400)]), "categorical:50")
+    model.start_at(torch.full((50,), 0.02))
+    (cell,) = model.cell.layers
+    assert cell.visible_to_factors.var().item() == pytest.approx(1, rel=0.02)  # one of 50 is on
+    model = seqebm.RNN(make_cell(kind, 50, 400), "gaussian")
+    model.start_at(torch.zeros(50))
+    frames = torch.randn(20, 50, generator=torch.Generator().manual_seed(1))
+    gains = frames @ model.cell.visible_to_factors.T
+    assert gains.var().item() == pytest.approx(1, rel=0.1)
 
 
 def test_forget_gates_begin_open():

@@ -62,6 +62,12 @@ class Cell(nn.Module, ABC):
         Where there are gates each has its own.
         """
 
+    def expect(self, power: float) -> None:
+        """Let an untrained cell expect frames of this mean squared length.
+
+        Only cells in which frames multiply states do anything: their factors get unit variance.
+        """
+
     def step(self, state: State, frame: Tensor) -> State:
         """The state after a frame [batch, input]."""
         return self.advance(state, self.drive(frame))

@@ -56,6 +56,10 @@ class StackedCells(Cell):
         shown = [cell.output(own) for cell, own in zip(self.layers, state, strict=True)]
         return torch.cat(shown, dim=-1)
 
+    def expect(self, power: float) -> None:
+        """As that of the first layer; those above see the layer below beside the frame."""
+        self.layers[0].expect(power)
+
     def recurrent_matrices(self) -> list[Tensor]:
         """Those of the layers."""
         return [matrix for cell in self.layers for matrix in cell.recurrent_matrices()]

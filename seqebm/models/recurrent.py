@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from seqebm.cells import Cell
@@ -27,6 +28,14 @@ class RecurrentModel(SequenceModel):
         """Run the network over the frames."""
         outputs: tuple[Tensor, State] = self.cell(frames, state)
         return outputs
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """As `SequenceModel.start_at`; the cell is told how large frames are (`Cell.expect`)."""
+        super().start_at(mean)
+        # values of zeros and ones are their own squares; real ones are taken to have unit variance
+        power = mean.sum() if self.visible.n_states else mean.square().sum() + len(mean)
+        self.cell.expect(max(float(power), 1e-3))
 
     def hidden(self, contexts: Tensor, frames: Tensor) -> Tensor:
         """What the network shows after each frame."""
