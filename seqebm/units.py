@@ -19,7 +19,7 @@ class Units(nn.Module, ABC):
     """A layer of `size` units of one kind."""
 
     spec: str  #: the name under which `make_units` builds this kind again
-    n_states: int | None = None  #: how many states the layer has; None where they are real numbers
+    bits: float = math.inf  #: log₂ of the number of states the layer has; ∞ where they are real
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Bernoulli(Units):
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        self.n_states = 2**size
+        self.bits = float(size)
 
     def states(self, start: int, stop: int, like: Tensor) -> Tensor:
         numbers = torch.arange(start, stop, device=like.device)
@@ -283,7 +283,7 @@ class Categorical(Units):
             )
         self.categories = categories
         self.spec = f"categorical:{categories}"
-        self.n_states = categories ** (size // categories)
+        self.bits = size // categories * math.log2(categories)
 
     def states(self, start: int, stop: int, like: Tensor) -> Tensor:
         numbers = torch.arange(start, stop, device=like.device)

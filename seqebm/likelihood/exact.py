@@ -18,17 +18,12 @@ _BLOCK = 2**22  # numbers in one block of the enumeration: 32 MB in float64
 
 def enumerated_units(rbm: RBMEnergy) -> int:
     """The number of binary units with as many states as an exact sum must run through."""
-    return int(min(len(rbm.weight), _binary_units(rbm.visible)))
-
-
-def _binary_units(visible: Units) -> float:
-    """The number of binary units with as many states as these have, rounded up."""
-    return math.inf if visible.n_states is None else (visible.n_states - 1).bit_length()
+    return math.ceil(min(len(rbm.weight), rbm.visible.bits))
 
 
 def _over_hidden(rbm: RBMEnergy) -> bool:
     """Whether an exact sum runs over the states of the hidden layer, and not of the visible one."""
-    return len(rbm.weight) <= _binary_units(rbm.visible)
+    return len(rbm.weight) <= rbm.visible.bits
 
 
 def binary_states(n: int, start: int, stop: int, like: Tensor) -> Tensor:
@@ -61,7 +56,7 @@ def state_blocks(n: int, numbers: int, like: Tensor) -> Iterator[Tensor]:
 
 def _state_blocks(units: Units, numbers: int, like: Tensor) -> Iterator[Tensor]:
     """`state_blocks` of units of any kind whose states can be listed."""
-    size, count = max(1, _BLOCK // max(1, numbers)), units.n_states or 0
+    size, count = max(1, _BLOCK // max(1, numbers)), round(2**units.bits)
     for start in range(0, count, size):
         yield units.states(start, min(start + size, count), like)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,8 @@ class RecurrentModel(SequenceModel):
         """As `SequenceModel.start_at`; the cell is told how large frames are (`Cell.expect`)."""
         super().start_at(mean)
         # values of zeros and ones are their own squares; real ones are taken to have unit variance
-        power = mean.sum() if self.visible.n_states else mean.square().sum() + len(mean)
+        binary = math.isfinite(self.visible.bits)
+        power = mean.sum() if binary else mean.square().sum() + len(mean)
         self.cell.expect(max(float(power), 1e-3))
 
     def hidden(self, contexts: Tensor, frames: Tensor) -> Tensor:
