@@ -335,7 +335,9 @@ class SequenceModel(nn.Module, ABC):
             lengths: [batch] or None.
             method: for an RBM conditional "exact" (enumeration), "mean_field" (of second order) or
                 "gibbs" (an average along a chain); "auto" enumerates up to 10 units and else takes
-                mean field, the more accurate of the two by measurement (docs/architecture.md).
+                mean field, the more accurate of the two by measurement (docs/architecture.md),
+                but "gibbs" where frames are drawn by parallel tempering (`sampling_rungs`), for
+                machines of many modes, of which mean field finds one.
             generator: source of randomness of "gibbs".
 
         Raises:

@@ -241,7 +241,8 @@ class RBMConditional(Conditional):
         check_method(method, ("auto", *self._means()))
         if method == "auto":
             small = likelihood.enumerated_units(self.rbm) <= EXACT_MEAN
-            method = "exact" if small else "mean_field"
+            # mean field stays in one mode, where there are several that need tempering
+            method = "exact" if small else "mean_field" if self.rungs == 1 else "gibbs"
         return self._means()[method](generator)
 
     def _means(self) -> dict[str, Callable[[torch.Generator | None], Tensor]]:
@@ -254,30 +255,44 @@ class RBMConditional(Conditional):
 
     def _gibbs_mean(self, generator: torch.Generator | None) -> Tensor:
         """The average of E[v|h] along a chain, after a burn-in of `sampling_steps` sweeps."""
+        if self.rungs > 1:
+            return self._tempered_mean(generator)
         v, mean = self.sample(generator)
         for _ in range(AVERAGED - 1):
             v, last = gibbs.chain(self.rbm, v, 1, generator)
             mean += last
         return mean / AVERAGED
 
+    def _tempered_mean(self, generator: torch.Generator | None) -> Tensor:
+        """The same along parallel tempering, which leads from mode to mode."""
+        states, means = self._tempering(self._start(), self.sampling_steps, generator), []
+        for _ in range(AVERAGED):
+            states = self._tempering(states, 2, generator)  # all neighbours may exchange
+            means.append(gibbs.chain(self.rbm, states[-1].squeeze(-2), 1, generator)[1])
+        return torch.stack(means).mean(0)
+
     def sample(
         self, generator: torch.Generator | None, known: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        start = self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
         if self.rungs == 1 or known is not None:
+            start = self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
             return gibbs.chain(self.rbm, start, self.sampling_steps, generator, known=known)
-        return gibbs.chain(self.rbm, self._tempered(start, generator), 1, generator)
+        states = self._tempering(self._start(), self.sampling_steps, generator)
+        return gibbs.chain(self.rbm, states[-1].squeeze(-2), 1, generator)
 
-    def _tempered(self, start: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Where parallel tempering comes from `start`, [*rows, visible]."""
+    def _start(self) -> Tensor:
+        """What all rungs of parallel tempering begin with, [rungs, *rows, 1, visible]."""
+        start = self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
+        return start.unsqueeze(-2).expand(self.rungs, *start.shape[:-1], 1, -1)
+
+    def _tempering(self, states: Tensor, sweeps: int, generator: torch.Generator | None) -> Tensor:
+        """Where parallel tempering leads from there, the machine itself last."""
         rbm = self.rbm  # all states are alike at β = 0, so that no mode is favoured on the way
         path = AnnealingPath(
             rbm, torch.zeros_like(rbm.visible_bias), torch.zeros_like(rbm.hidden_bias)
         )
-        betas = torch.linspace(0, 1, self.rungs).to(start)
-        states = start.unsqueeze(-2).expand(self.rungs, *start.shape[:-1], 1, -1)
-        found = parallel_tempering(path, states, betas, self.sampling_steps, generator)
-        return found.v[-1].squeeze(-2)
+        betas = torch.linspace(0, 1, self.rungs).to(states)
+        return parallel_tempering(path, states, betas, sweeps, generator).v
 
     def tempered(self, temperature: float) -> RBMConditional:
         """All energies divided by τ: p(v, h)^(1/τ), made to sum to one, with h summed out."""

@@ -245,10 +245,27 @@ def test_samples_by_parallel_tempering_are_in_all_modes():
     assert share() == pytest.approx(0.5, abs=0.05)
     off = torch.zeros(500, 6).double()
     conditional, _, _ = rbm.conditionals(off.unsqueeze(1))
-    tempered = replace(conditional, rungs=8)._tempered(off, generator)
+    begun = off.view(1, 500, 1, 6).expand(8, -1, -1, -1)
+    tempered = replace(conditional, rungs=8)._tempering(begun, 150, generator)[-1].squeeze(-2)
     alone, _ = seqebm.gibbs.chain(conditional.rbm, off, 30, generator)
     assert (tempered.mean(1) > 0.5).double().mean() == pytest.approx(0.5, abs=0.1)
     assert (alone.mean(-1) > 0.5).double().mean() < 0.1
+
+
+def test_means_of_a_machine_of_two_modes():
+    """All on, or less often all off: mean field and a chain stay in one of them."""
+    rbm = seqebm.RBM(12, 12).double()
+    with torch.no_grad():
+        rbm.weight.fill_(1.0)
+        rbm.visible_bias.fill_(-6.0)
+        rbm.hidden_bias.fill_(-5.93)
+    v, generator = torch.zeros(40, 1, 12).double(), torch.Generator().manual_seed(1)
+    exact = float(rbm.predict(v[:1], method="exact").mean())
+    assert 0.6 < exact < 0.8
+    assert not 0.3 < float(rbm.predict(v[:1], method="mean_field").mean()) < 0.9
+    rbm.sampling_rungs, rbm.sampling_steps = 8, 100
+    found = rbm.predict(v, generator=generator).mean((1, 2))  # "auto" takes tempering
+    assert float(found.mean()) == pytest.approx(exact, abs=0.06)
 
 
 def test_samples_by_parallel_tempering_have_the_exact_moments():
