@@ -321,6 +321,12 @@ def test_every_model_trains_as_in_the_library(model, done):
     assert f"new: {type(expected).__name__} with {count} parameters, 3 steps" in text
 
 
+def test_the_error_of_a_model_that_tempers_is_by_mean_field_meanwhile(done):
+    text = done("train rtrbm --data balls --out new TINY --set rungs=3")
+    assert "held-out sequences by mean field, summed over a frame:" in text
+    assert seqebm.load("new").sampling_rungs == 3
+
+
 def test_a_training_ends_with_the_error_of_videos_that_it_never_saw(done):
     text = done("train rtrbm --data balls --out new TINY")
     test = held_out_videos(make_recipe("rtrbm", None, KEYS), 20)

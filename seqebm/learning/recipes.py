@@ -44,6 +44,7 @@ RANGES = {
     "clip": (0, math.inf),
     "decay": (0, math.inf),
     "average": (0, 1),
+    "rungs": (1, 10**3),
     "chains": (0, 10**6),
     "noise": (0, 1),
     "innovations": (0, 10**3),
@@ -126,6 +127,8 @@ class Recipe:
         decay: of the weights from and to hidden units, by a step of the optimiser the share
             `decay` times the learning rate (AdamW; in sgd as a gradient).
         average: decay of the moving average of the parameters; 0 keeps none.
+        rungs: of the parallel tempering by which a model with an RBM draws and predicts frames once
+            it is trained (`EnergyModel.sampling_rungs`); 1 is a plain chain.
         binarise: whether grey levels of the data are drawn as zeros and ones, anew at every step.
         chains: number of persistent chains of an RBM, which go on from step to step
             (`RBM.start_chains`); 0: chains begin at the data.
@@ -175,6 +178,7 @@ class Recipe:
     clip: float = 0.0
     decay: float = 0.0
     average: float = 0.0
+    rungs: int = 1
     binarise: bool = False
     chains: int = 0
     persistent: bool = False
@@ -292,6 +296,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "clip": 5.0,
         "decay": 0.02,
         "noise": 0.05,
+        "rungs": 10,
     },
     # characters of a text, in the pieces of Sutskever 2013, sec. 5.4.2
     "text": {

@@ -76,6 +76,9 @@ def train(
         torch.manual_seed(recipe.seed)
         model = build_model(recipe, n_visible).to(device)
     model.keep_every = recipe.keep_every
+    for part in model.modules():
+        if isinstance(part, EnergyModel):
+            part.sampling_rungs = recipe.rungs
     data = make_data(recipe, sequences)
     generator = torch.Generator(device).manual_seed(recipe.seed)
     if recipe.persistent:

@@ -192,6 +192,13 @@ def test_what_recurrent_matrices_begin_as(model):
         assert torch.linalg.eigvals(matrix).abs().max() == pytest.approx(1.1, rel=1e-4)
 
 
+def test_a_trained_model_draws_by_tempering_where_the_recipe_says_so():
+    trained, _ = train(tiny("rnn-rbm", rungs=4, keep_every=2), progress=False)
+    assert (trained.sampling_rungs, trained.keep_every) == (4, 2)
+    plain, _ = train(tiny("rnn-rbm"), progress=False)
+    assert all(map(torch.equal, trained.parameters(), plain.parameters()))
+
+
 def test_order_and_connections_reach_the_model():
     assert build_model(tiny("trbm"), 4).order == 1
     assert build_model(tiny("rtrbm"), 4).order == 0
