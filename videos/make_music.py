@@ -25,7 +25,8 @@ from matplotlib import pyplot as plt
 
 SETS = {"jsb": "JSB_Chorales", "nottingham": "Nottingham"}
 MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "rnn-nade", "rnn")
-SECONDS, COUNT, BURN_IN = 30, 40, 100  # sweeps of the chain that draws a frame
+SECONDS, COUNT = 30, 40
+BURN_IN, RUNGS = 50, 10  # sweeps and rungs of the parallel tempering that draws a frame
 
 runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
 folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,7 @@ for name, file in SETS.items():
             continue
         model = open_run(path).model
         if hasattr(model, "sampling_steps"):
-            model.sampling_steps = BURN_IN
+            model.sampling_steps, model.sampling_rungs = BURN_IN, RUNGS
         drawn = model.sample(length, batch=COUNT, generator=torch.Generator().manual_seed(1))
         statistics[kind], rolls[kind] = evaluate.roll_statistics(drawn), drawn[0]
         music.write_midi(folder / f"{name}-{kind}.mid", Sequence(drawn[0], frame_rate=rate))

@@ -62,7 +62,10 @@ CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a mo
     "muse-trbm": {"order": 8, "steps": 3000},
     "muse-rtrbm": {"order": 8},
 }
-ANNEALING = {"runs": 20, "temperatures": 100, "sweeps": 10}
+ROUGH = {"runs": 4, "temperatures": 100, "sweeps": 5}  # of all frames
+FINE = {"runs": 10, "temperatures": 1000, "sweeps": 10}  # of some, drawn at random
+FRAMES = {"jsb": 5000}  # so many, or a thousand
+RUNGS = 10  # of the parallel tempering that draws frames
 SAMPLES = 20  # of every frame, for the accuracy
 
 
@@ -104,13 +107,15 @@ def figures(folder: Path, run: tuple[str, str, int], data: Sequences) -> dict:
     """What is kept of a run."""
     path = folder / called_so(run)
     model, training = open_run(path).model, load_training(path)[1]
+    count = FRAMES.get(run[0], 1000)
+    if hasattr(model, "sampling_rungs"):
+        model.sampling_rungs = RUNGS
     report = {
         "command": " ".join(command(Path("RUNS"), run)),
         "steps": training["step"],
         "seconds": training["seconds"],
         "parameters": sum(p.numel() for p in model.parameters()),
-        "valid": likelihood(model, data.split("valid")),
-        "test": likelihood(model, data.split("test")),
+        "test": likelihood(model, data.split("test"), count),
     }
     frames, lengths = data.split("test").padded()
     source = generator()
@@ -119,20 +124,29 @@ def figures(folder: Path, run: tuple[str, str, int], data: Sequences) -> dict:
     return report
 
 
-def likelihood(model: SequenceModel, data: Sequences) -> dict:
-    """Nats per frame between bounds."""
+def likelihood(model: SequenceModel, data: Sequences, count: int) -> dict:
+    """Nats per frame between bounds, for which so many frames are annealed long."""
     frames, lengths = data.padded()
-    found = evaluate.brackets(model, frames, lengths, generator(), None, **ANNEALING)
-    nats = evaluate.nats_per_frame(found, lengths)
+    source = generator()
+    rough = evaluate.brackets(model, frames, lengths, source, None, **ROUGH)
+    chosen = evaluate.some_frames(lengths, count, source)
+    fine = evaluate.brackets(model, frames, lengths, source, None, chosen, **FINE)
+    nats = evaluate.refined_nats(rough, fine, chosen, lengths)
     return {**nats._asdict(), "good": nats.good}
 
 
 def validate(folder: Path, names: list[str]) -> None:
-    """Print the likelihood of every fourth sequence of the validation data."""
+    """Print the likelihood of 600 frames of the validation data, annealed a little."""
     for run in finished(folder, names):
-        data = load_sequences(folder / f"{SETS[run[0]]}.h5").split("valid")[::4]
-        found = likelihood(open_run(folder / called_so(run)).model, data)
-        print(called_so(run), {key: found[key] for key in ("lower", "estimate", "upper")})
+        data = load_sequences(folder / f"{SETS[run[0]]}.h5").split("valid")
+        frames, lengths = data.padded()
+        chosen = evaluate.some_frames(lengths, 600, generator())
+        model = open_run(folder / called_so(run)).model
+        found = evaluate.brackets(model, frames, lengths, generator(), None, chosen, **ROUGH)
+        values = found.estimate[chosen]
+        error = float(values.std()) / len(values) ** 0.5
+        sides = float(found.from_model[chosen].mean()), float(found.from_base[chosen].mean())
+        print(f"{called_so(run)} {float(values.mean()):.3f} ± {error:.3f}", sides, flush=True)
 
 
 def finished(folder: Path, names: list[str]) -> list[tuple[str, str, int]]:
