@@ -62,12 +62,14 @@ for name, file in SETS.items():
     for (kind, roll), (left, right) in zip(rolls.items(), axes, strict=True):
         left.imshow(pianoroll.still(roll)[0], aspect="auto", extent=(0, len(roll) / rate, 0, 1))
         samples = sound.synthesised(roll.numpy() > 0.5, rate)
-        right.specgram(samples + 1e-6 * np.ones_like(samples), NFFT=2048, Fs=sound.RATE, vmin=-130)
+        hiss = 1e-5 * np.random.default_rng(1).standard_normal(len(samples))  # no log of 0
+        right.specgram(samples + hiss, NFFT=2048, Fs=sound.RATE, vmin=-130)
         left.set(ylabel=kind, yticks=[])
         right.set(ylim=(0, 3000), yticks=[])
     for axis in axes[-1]:
         axis.set(xlabel="seconds")
     figure.tight_layout()
-    figure.savefig(folder / f"{name}.png", dpi=80)
+    figure.savefig(folder / f"{name}.png", dpi=60)
 out = Path(__file__).parents[1] / "docs" / "results" / "music-samples.json"
-out.write_text(json.dumps({"command": " ".join(sys.argv), **report}, indent=1) + "\n")
+command = "python videos/make_music.py RUNS videos/music"
+out.write_text(json.dumps({"command": command, **report}, indent=1) + "\n")

@@ -218,54 +218,10 @@ def digits() -> list[str]:
     return lines
 
 
-MUSIC = {"jsb": "JSB", "piano": "Piano-midi.de", "nottingham": "Nottingham", "muse": "MuseData"}
-COMPOSERS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "rnn-nade", "rnn")
-
-
-def nats() -> list[str]:
-    """Test log-likelihood between bounds and accuracy of every kind of model on every data set."""
-    lines = _head("nats a frame; accuracy", list(MUSIC.values()))
-    for model in COMPOSERS:
-        cells = [_composed(_music().get(f"{name}-{model}-1")) for name in MUSIC]
-        lines.append(f"| {model} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def composing() -> list[str]:
-    """Parameters, updates and minutes of the same models, and how wide the bounds are."""
-    lines = _head("parameters; updates; minutes; width", list(MUSIC.values()))
-    for model in COMPOSERS:
-        cells = []
-        for name in MUSIC:
-            run = _music().get(f"{name}-{model}-1")
-            width = run and run["test"]["upper"] - run["test"]["lower"]
-            cells.append(
-                f"{run['parameters'] // 1000}k; {run['steps']}; {run['seconds'] / 60:.0f}; "
-                + (f"{width:.3f}" if width else "exact")
-                if run
-                else ""
-            )
-        lines.append(f"| {model} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _composed(run: dict | None) -> str:
-    if run is None:
-        return ""
-    test = run["test"]
-    good = f"{test['estimate']:.3f} ± {test['error']:.2f}; {100 * run['accuracy']:.1f}%"
-    return good if test["good"] else f"{test['lower']:.2f} … {test['upper']:.2f}"
-
-
-def _music() -> dict:
-    report: dict = json.loads((HERE / "music.json").read_text())
-    return report["runs"]
-
-
 def drawn(name: str) -> list[str]:
     """What samples of music have in common with the data."""
     columns = ["notes", "repeated", "held", "silent", "chord sizes", "intervals", "melody"]
-    lines = _head(MUSIC[name], columns)
+    lines = _head(name, columns)
     for kind, row in json.loads((HERE / "music-samples.json").read_text())[name].items():
         shares = [row["repeated"], row["held"], row["silent"], *row["distances"]]
         cells = [f"{row['mean_notes']:.2f}", *(f"{share:.3f}" for share in shares)]
@@ -354,10 +310,8 @@ def pages() -> dict[str, dict[str, list[str]]]:
         "docs/layers.md": {**layers, **small},
         "docs/ctc.md": {"digits": digits()},
         "docs/music.md": {
-            "nats": nats(),
-            "composing": composing(),
-            "jsb drawn": drawn("jsb"),
-            "nottingham drawn": drawn("nottingham"),
+            "drawn chorales": drawn("jsb"),
+            "drawn tunes": drawn("nottingham"),
         },
         "docs/motion.md": {
             "loading": loading(),
