@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqebm.optim.initialisations import small_parameter
+
 State = Any  #: what a cell carries from frame to frame: tensors [batch, …], in tuples if several
 
 
@@ -84,3 +86,51 @@ class Cell(nn.Module, ABC):
             state = self.advance(state, drive)
             outputs.append(self.output(state))
         return torch.stack(outputs, dim=1), state
+
+
+class ShownCell(Cell):
+    """A cell whose state is what it shows, h.
+
+    Attributes:
+        initial_hidden: h_0, [hidden].
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, **settings: Any) -> None:
+        super().__init__(input_size, hidden_size, **settings)
+        self.initial_hidden = small_parameter(hidden_size)
+
+    def initial_state(self, batch: int) -> Tensor:
+        """h_0, [batch, hidden]."""
+        return self.initial_hidden.expand(batch, -1)
+
+    def output(self, state: Tensor) -> Tensor:
+        """h_t."""
+        return state
+
+
+class GatedCell(Cell):
+    """A cell that shows h and remembers c behind gates: i, f, o and what enters, in this order.
+
+    Attributes:
+        gate_bias: of the gates and of what enters, [4 · hidden].
+        initial_hidden: h_0, [hidden].
+        initial_cell: c_0, [hidden].
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, forget_bias: float, **settings: Any
+    ) -> None:
+        super().__init__(input_size, hidden_size, forget_bias=forget_bias, **settings)
+        bias = torch.zeros(4 * hidden_size)
+        bias[hidden_size : 2 * hidden_size] = forget_bias
+        self.gate_bias = nn.Parameter(bias)
+        self.initial_hidden = small_parameter(hidden_size)
+        self.initial_cell = small_parameter(hidden_size)
+
+    def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        """h_0 and c_0, [batch, hidden]."""
+        return self.initial_hidden.expand(batch, -1), self.initial_cell.expand(batch, -1)
+
+    def output(self, state: tuple[Tensor, Tensor]) -> Tensor:
+        """h_t."""
+        return state[0]

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqebm.cells.base import Cell
+from seqebm.cells.base import GatedCell, ShownCell
 from seqebm.optim.initialisations import small_parameter
 
 
-class TensorRNN(Cell):
+class TensorRNN(ShownCell):
     """h_t = tanh(W_hv v_t + W_hh^(v_t) h_{t−1} + b_h), W_hh^(v) = Σ_m v_m W_hh^(m).
 
     Sutskever 2013, eqs. 5.1 and 5.3. Every value of a frame has a matrix of its own, so this is for
@@ -36,15 +36,6 @@ class TensorRNN(Cell):
         shape = (input_size, hidden_size, hidden_size)
         self.hidden_to_hidden = small_parameter(*shape, std=hidden_size**-0.5)
         self.hidden_bias = nn.Parameter(torch.zeros(hidden_size))
-        self.initial_hidden = small_parameter(hidden_size)
-
-    def initial_state(self, batch: int) -> Tensor:
-        """h_0, [batch, hidden]."""
-        return self.initial_hidden.expand(batch, -1)
-
-    def output(self, state: Tensor) -> Tensor:
-        """h_t."""
-        return state
 
     def recurrent_matrices(self) -> list[Tensor]:
         """W_hh^(m)."""
@@ -63,7 +54,7 @@ class TensorRNN(Cell):
         return torch.addmm(bias, pairs, weight).tanh()
 
 
-class MRNN(Cell):
+class MRNN(ShownCell):
     """The multiplicative RNN, a `TensorRNN` whose tensor is factored.
 
         f_t = (W_fv v_t) ⊙ (W_fh h_{t−1})          h_t = tanh(W_hf f_t + W_hv v_t + b_h)
@@ -98,15 +89,6 @@ class MRNN(Cell):
         self.factors_to_hidden = small_parameter(hidden_size, factors, std=factors**-0.5)
         self.visible_to_hidden = small_parameter(hidden_size, input_size, std=input_size**-0.5)
         self.hidden_bias = nn.Parameter(torch.zeros(hidden_size))
-        self.initial_hidden = small_parameter(hidden_size)
-
-    def initial_state(self, batch: int) -> Tensor:
-        """h_0, [batch, hidden]."""
-        return self.initial_hidden.expand(batch, -1)
-
-    def output(self, state: Tensor) -> Tensor:
-        """h_t."""
-        return state
 
     def expect(self, power: float) -> None:
         """Scale W_fv, so that W_fv v has unit variance for frames of this mean squared length.
@@ -132,7 +114,7 @@ class MRNN(Cell):
         return torch.addmm(to_hidden, factors, self.factors_to_hidden.t()).tanh()
 
 
-class MLSTM(Cell):
+class MLSTM(GatedCell):
     """The multiplicative LSTM (Krause 2015, eqs. 4.7 to 4.10 and algorithm 7).
 
         m_t = (W_mh h_{t−1}) ⊙ (W_mi v_t)
@@ -161,26 +143,13 @@ class MLSTM(Cell):
     """
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
-        super().__init__(input_size, hidden_size, kind="mlstm", forget_bias=forget_bias)
+        super().__init__(input_size, hidden_size, forget_bias, kind="mlstm")
         spread = hidden_size**-0.5
         self.visible_to_factors = small_parameter(hidden_size, input_size, std=input_size**-0.5)
         self.hidden_to_factors = small_parameter(hidden_size, hidden_size, std=spread)
         gates = 4 * hidden_size
         self.visible_to_gates = small_parameter(gates, input_size, std=input_size**-0.5)
         self.factors_to_gates = small_parameter(gates, hidden_size, std=spread)
-        self.gate_bias = nn.Parameter(torch.zeros(gates))
-        with torch.no_grad():
-            self.gate_bias[hidden_size : 2 * hidden_size] = forget_bias
-        self.initial_hidden = small_parameter(hidden_size)
-        self.initial_cell = small_parameter(hidden_size)
-
-    def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
-        """h_0 and c_0, [batch, hidden]."""
-        return self.initial_hidden.expand(batch, -1), self.initial_cell.expand(batch, -1)
-
-    def output(self, state: tuple[Tensor, Tensor]) -> Tensor:
-        """h_t."""
-        return state[0]
 
     def expect(self, power: float) -> None:
         """Scale W_mi, as `MRNN.expect` does W_fv."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from seqebm.cells.base import Cell
+from seqebm.cells.base import GatedCell
 from seqebm.optim.initialisations import small_parameter
 
 
-class TruncatedLSTM(Cell):
+class TruncatedLSTM(GatedCell):
     """An LSTM whose errors go back in time through its cells only.
 
         i, f, o = σ of, g = tanh of W_·v v_t + W_·h h_{t−1} + b_·
@@ -39,23 +39,10 @@ class TruncatedLSTM(Cell):
     """
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
-        super().__init__(input_size, hidden_size, kind="truncated-lstm", forget_bias=forget_bias)
+        super().__init__(input_size, hidden_size, forget_bias, kind="truncated-lstm")
         gates, spread = 4 * hidden_size, hidden_size**-0.5
         self.visible_to_gates = small_parameter(gates, input_size, std=input_size**-0.5)
         self.hidden_to_gates = small_parameter(gates, hidden_size, std=spread)
-        self.gate_bias = nn.Parameter(torch.zeros(gates))
-        with torch.no_grad():
-            self.gate_bias[hidden_size : 2 * hidden_size] = forget_bias
-        self.initial_hidden = small_parameter(hidden_size)
-        self.initial_cell = small_parameter(hidden_size)
-
-    def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
-        """h_0 and c_0, [batch, hidden]."""
-        return self.initial_hidden.expand(batch, -1), self.initial_cell.expand(batch, -1)
-
-    def output(self, state: tuple[Tensor, Tensor]) -> Tensor:
-        """h_t."""
-        return state[0]
 
     def recurrent_matrices(self) -> list[Tensor]:
         """W_·h of each gate."""
