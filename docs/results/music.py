@@ -16,12 +16,12 @@ both ends.
 """
 
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from record import machine, printed
 
 from seqebm import evaluate
 from seqebm.data import Sequences, load_sequences
@@ -160,8 +160,11 @@ def measure(folder: Path, names: list[str]) -> None:
     kept = json.loads(out.read_text()) if out.exists() else {"runs": {}}
     for run in finished(folder, names):
         data = load_sequences(folder / f"{SETS[run[0]]}.h5")
-        kept["runs"][called_so(run)] = {**figures(folder, run, data), "commit": _commit()}
-        kept |= {"torch": torch.__version__, "machine": platform.machine()}
+        kept["runs"][called_so(run)] = {
+            **figures(folder, run, data),
+            "commit": printed("git", "rev-parse", "--short", "HEAD"),
+        }
+        kept |= {"torch": torch.__version__, "machine": machine()}
         out.write_text(json.dumps(kept, indent=1) + "\n")
         print(called_so(run), kept["runs"][called_so(run)]["test"]["estimate"], flush=True)
 
@@ -169,11 +172,6 @@ def measure(folder: Path, names: list[str]) -> None:
 def generator(seed: int = 1) -> torch.Generator:
     """A source of randomness."""
     return torch.Generator().manual_seed(seed)
-
-
-def _commit() -> str:
-    line = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

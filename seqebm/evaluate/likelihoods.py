@@ -79,11 +79,11 @@ def brackets(
     hidden = None if progress is None else not progress
     found: list[list[Tensor]] = []
     with tqdm(total=int(wanted.sum()), disable=hidden, unit="frame", dynamic_ncols=True) as bar:
-        for some, their in blocks(frames, lengths, size):
-            first, time = sum(len(part[0]) for part in found), some.shape[1]
-            of_these = wanted[first : first + len(some), :time]
+        cut = zip(blocks(frames, lengths, size), wanted.split(size), strict=True)
+        for (some, their), whole in cut:
+            of_these = whole[:, : some.shape[1]]
             part = likelihood.bracket(model, some, their, generator, chosen=of_these, **annealing)
-            late = frames.shape[1] - time
+            late = frames.shape[1] - some.shape[1]
             found.append([torch.nn.functional.pad(x, (0, late)) for x in part])
             bar.update(int(of_these.sum()))
     return Bracket(*(torch.cat(parts) for parts in zip(*found, strict=True)))
@@ -163,10 +163,9 @@ def refined_nats(
 
     low, low_error = beyond(fine.from_model, fine.lower_error)
     high, high_error = beyond(fine.from_base, fine.upper_error)
-    more, _ = beyond(fine.estimate, fine.lower_error)
     return Nats(
         mean + low - likelihood.ERRORS * low_error,
-        mean + more,
+        mean + float((fine.estimate - rough.estimate)[picked].mean()),
         mean + high + likelihood.ERRORS * high_error,
         _bootstrap(rough.estimate, there, seed),
         float(fine.effective[picked].min()),

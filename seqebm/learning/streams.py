@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from seqebm.data import Sequences
@@ -38,12 +39,12 @@ class Streams(Minibatches):
         self._rounds, self._k1, self._k2, self._seed = rounds, k1, k2, seed
         self._steps = [-(-(rows[0].last - rows[0].first) // k1) for rows in rounds]
         self.epoch = sum(self._steps)  #: updates in which every frame is learned from once
+        self._epochs = lru_cache(maxsize=2)(self._ordered)  # asked several times at every step
 
     def at(self, step: int) -> Stretch:
         """The pieces of a step."""
         epoch, place = divmod(step, self.epoch)
-        order = _order(self._seed, epoch, len(self._rounds))
-        ends = np.cumsum([self._steps[number] for number in order])
+        order, ends = self._epochs(epoch)
         which = int(np.searchsorted(ends, place, side="right"))
         number = order[which]
         window = place - (int(ends[which]) - self._steps[number])
@@ -57,6 +58,11 @@ class Streams(Minibatches):
             if row.last - row.first > window * self._k1
         ]
         return Stretch(pieces, window * self._k1 - begin, following - begin, window == 0)
+
+    def _ordered(self, epoch: int) -> tuple[list[int], npt.NDArray[np.int64]]:
+        """The order of the groups in an epoch, and the step at which each of them ends."""
+        order: list[int] = source(self._seed, epoch).permutation(len(self._rounds)).tolist()
+        return order, np.cumsum([self._steps[number] for number in order])
 
 
 def streams(sequences: Tensor | Sequences, k1: int, k2: int, batch: int, seed: int) -> Streams:
@@ -99,10 +105,3 @@ def streams(sequences: Tensor | Sequences, k1: int, k2: int, batch: int, seed: i
     parts.sort(key=lambda part: part.first - part.last)  # the longest first
     rounds = [parts[first : first + batch] for first in range(0, len(parts), batch)]
     return Streams(frames, rounds, k1, k2, seed)
-
-
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> list[int]:
-    """The order of the groups in an epoch."""
-    order: list[int] = source(seed, epoch).permutation(count).tolist()
-    return order

@@ -265,7 +265,7 @@ class RBMConditional(Conditional):
 
     def _tempered_mean(self, generator: torch.Generator | None) -> Tensor:
         """The same along parallel tempering, which leads from mode to mode."""
-        states, means = self._tempering(self._start(), self.sampling_steps, generator), []
+        states, means = self._burnt_in(generator), []
         for _ in range(AVERAGED):
             states = self._tempering(states, 2, generator)  # all neighbours may exchange
             means.append(gibbs.chain(self.rbm, states[-1].squeeze(-2), 1, generator)[1])
@@ -275,15 +275,19 @@ class RBMConditional(Conditional):
         self, generator: torch.Generator | None, known: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         if self.rungs == 1 or known is not None:
-            start = self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
-            return gibbs.chain(self.rbm, start, self.sampling_steps, generator, known=known)
-        states = self._tempering(self._start(), self.sampling_steps, generator)
+            return gibbs.chain(self.rbm, self._start(), self.sampling_steps, generator, known=known)
+        states = self._burnt_in(generator)
         return gibbs.chain(self.rbm, states[-1].squeeze(-2), 1, generator)
 
     def _start(self) -> Tensor:
-        """What all rungs of parallel tempering begin with, [rungs, *rows, 1, visible]."""
-        start = self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
-        return start.unsqueeze(-2).expand(self.rungs, *start.shape[:-1], 1, -1)
+        """What chains that have no frame begin with, [*rows, visible]."""
+        return self.rbm.visible_mean(self.begin()).expand(*self.rbm.rows, -1)
+
+    def _burnt_in(self, generator: torch.Generator | None) -> Tensor:
+        """All rungs of parallel tempering after its burn-in, [rungs, *rows, 1, visible]."""
+        start = self._start().unsqueeze(-2)
+        states = start.expand(self.rungs, *start.shape)
+        return self._tempering(states, self.sampling_steps, generator)
 
     def _tempering(self, states: Tensor, sweeps: int, generator: torch.Generator | None) -> Tensor:
         """Where parallel tempering leads from there, the machine itself last."""
