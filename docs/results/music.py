@@ -48,7 +48,7 @@ CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a mo
     "rnn-nade": {"lr": 0.005},
     "rnn": {"lr": 0.005},
     "jsb-trbm": {"noise": 0.1, "steps": 3000},
-    "jsb-rtrbm": {"noise": 0.15, "lr": 0.01, "steps": 4000},
+    "jsb-rtrbm": {"noise": 0.15, "lr": 0.01, "batch": 16, "gibbs_steps": 10, "steps": 3000},
     "jsb-rnn-rbm": {"hidden": 250, "state": 150, "steps": 6000},
     "jsb-lstm-rbm": {"state": 150, "steps": 4000},
     "jsb-rnn-nade": {"hidden": 150, "state": 100, "decay": 0.5, "steps": 1500},
