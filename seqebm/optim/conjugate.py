@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ def conjugate_gradients(
     b: Tensor,
     start: Tensor | None = None,
     scale: Tensor | None = None,
+    first: Tensor | None = None,
 ) -> Iterator[Iterate]:
     """Minimise φ(x) = xᵀB x/2 − bᵀx for a positive matrix B (Hestenes and Stiefel 1952).
 
@@ -43,6 +45,8 @@ def conjugate_gradients(
         start: where to begin, [N]; None is zero.
         scale: the diagonal of a preconditioner M, whose inverse should be like that of B, [N];
             None leaves the space as it is.
+        first: a direction to search before all others, which are then made conjugate to it, too
+            (Erhel and Guyomarc'h 2000), [N]; None begins with the residual.
 
     Yields:
         Every iterate. Positions are new tensors.
@@ -56,17 +60,36 @@ def conjugate_gradients(
     x = torch.zeros_like(b) if start is None else start
     residual = b.clone() if start is None else b - product(start)
     solved = torch.finfo(b.dtype).eps * float(b.norm())
+    known: tuple[Tensor, float] | None = None  # B times the first direction, its curvature
+    if first is not None:
+        image = product(first)
+        curvature = float(first.dot(image))
+        if 0 < curvature < math.inf:
+            known = image, curvature
+            rate = float(first.dot(residual)) / curvature
+            x, residual = x + rate * first, residual - rate * image
+            yield _iterate(x, residual, b, first, rate)
+
+    def conjugate_to_first(vector: Tensor) -> Tensor:
+        if first is None or known is None:
+            return vector
+        return vector - float(known[0].dot(vector)) / known[1] * first
+
     preconditioned = residual if scale is None else residual / scale
-    direction, power = preconditioned.clone(), float(residual.dot(preconditioned))
+    direction, power = conjugate_to_first(preconditioned), float(residual.dot(preconditioned))
     while float(residual.norm()) > solved:
         image = product(direction)
         curvature = float(direction.dot(image))
-        if not 0 < curvature < float("inf"):
+        if not 0 < curvature < math.inf:
             return
         rate = power / curvature
-        x = x + rate * direction
-        residual = residual - rate * image
-        yield Iterate(x, -0.5 * float(x.dot(residual + b)), direction, rate)
+        x, residual = x + rate * direction, residual - rate * image
+        yield _iterate(x, residual, b, direction, rate)
         preconditioned = residual if scale is None else residual / scale
         last, power = power, float(residual.dot(preconditioned))
-        direction = preconditioned + (power / last) * direction
+        direction = conjugate_to_first(preconditioned) + (power / last) * direction
+
+
+def _iterate(x: Tensor, residual: Tensor, b: Tensor, direction: Tensor, rate: float) -> Iterate:
+    """An iterate with its φ, which the residual b − Bx makes cheap."""
+    return Iterate(x, -0.5 * float(x.dot(residual + b)), direction, rate)

@@ -100,8 +100,9 @@ class Objective:
         mean = _mean(summed(total))
         return math.inf if math.isnan(mean) else mean
 
-    def value_at(self, position: Tensor, batches: Sequence[Batch]) -> float:
-        """f at another place; θ is where it was afterwards.
+    @contextmanager
+    def moved_to(self, position: Tensor) -> Iterator[None]:
+        """θ is elsewhere inside.
 
         Other values are put under the parameters meanwhile, and theirs back: writing into them
         would spoil the graphs that curvature is kept in.
@@ -110,7 +111,7 @@ class Objective:
         try:
             for parameter, part in zip(self.parameters, self.parts(position), strict=True):
                 parameter.data = part
-            return self.value(batches)
+            yield
         finally:
             for parameter, data in zip(self.parameters, kept, strict=True):
                 parameter.data = data

@@ -85,7 +85,8 @@ class Situation(NamedTuple):
 
     def value(self, step: Tensor) -> float:
         """f(θ + δ) on the checking batches."""
-        return self.objective.value_at(self.objective.position + step, self.check)
+        with self.objective.moved_to(self.objective.position + step):
+            return self.objective.value(self.check)
 
 
 class SecondOrder(torch.optim.Optimizer, ABC):

@@ -53,6 +53,24 @@ def test_directions_are_conjugate() -> None:
     torch.testing.assert_close(total, steps[-1][0].position)
 
 
+def test_first_direction_is_part_of_the_space() -> None:
+    """Iterates minimise φ over span{d, b', Bb' …}, where b' is the residual after d."""
+    B, b = positive()
+    first = torch.ones(N, dtype=torch.float64)
+    steps = list(zip(conjugate_gradients(B.mv, b, first=first), range(5), strict=False))
+    residual = b - B @ steps[0][0].position
+    krylov, project = [first, residual], torch.outer(first, B @ first) / (first @ B @ first)
+    for iterate, _ in steps[1:]:
+        basis = torch.linalg.qr(torch.stack(krylov, 1)).Q
+        best = basis @ torch.linalg.solve(basis.t() @ B @ basis, basis.t() @ b)
+        torch.testing.assert_close(iterate.position, best, rtol=1e-8, atol=1e-8)
+        image = B @ krylov[-1]  # the space is that of B, made conjugate to d
+        krylov.append(image - B @ (project @ krylov[-1]))
+    directions = torch.stack([iterate.direction for iterate, _ in steps])
+    inner = directions @ B @ directions.t()
+    assert float((inner - torch.diag(inner.diagonal())).abs().max()) < 1e-8 * float(inner.max())
+
+
 def test_one_product_a_step() -> None:
     B, b = positive()
     calls = 0
