@@ -36,14 +36,9 @@ class MatchingLoss(ABC):
             raise ValueError(f"targets: expected some, got shape {tuple(targets.shape)}")
         self.check(targets)
         self.targets = targets
-        self.count = math.prod(self.cases) if count is None else count
+        self.count = math.prod(targets.shape[:-1]) if count is None else count
         if not self.count > 0:
             raise ValueError(f"count: expected more than 0, got {count}")
-
-    @property
-    def cases(self) -> torch.Size:
-        """The shape of the outputs but for the last axis."""
-        return self.targets.shape[:-1]
 
     def check(self, targets: Tensor) -> None:
         """Raise ValueError where targets cannot be those of this loss."""
@@ -52,7 +47,9 @@ class MatchingLoss(ABC):
 
     def sum(self, outputs: Tensor) -> Tensor:
         """The loss of outputs o, a float64 scalar: batches are large and differences small."""
-        self._check_outputs(outputs)
+        if outputs.shape != self.targets.shape:
+            expected, got = [*self.targets.shape], [*outputs.shape]
+            raise ValueError(f"outputs: expected shape {expected} as the targets have, got {got}")
         return self.each(outputs).sum(dtype=torch.float64)
 
     @abstractmethod
@@ -67,27 +64,8 @@ class MatchingLoss(ABC):
     def root(self, outputs: Tensor, noise: Tensor) -> Tensor:
         """S times noise, where S Sᵀ = (L∘g)''(o): of white noise it has that covariance."""
 
-    def _check_outputs(self, outputs: Tensor) -> None:
-        """Raise ValueError where outputs and targets do not go together."""
-        if outputs.shape[: len(self.cases)] != self.cases or outputs.dim() != len(self.cases) + 1:
-            raise ValueError(
-                f"outputs: expected shape {(*self.cases, 'n')} as the targets have, "
-                f"got {tuple(outputs.shape)}"
-            )
 
-
-class _OfEach(MatchingLoss):
-    """A loss whose outputs each have a target of their own."""
-
-    def _check_outputs(self, outputs: Tensor) -> None:
-        if outputs.shape != self.targets.shape:
-            raise ValueError(
-                f"outputs: expected shape {tuple(self.targets.shape)} as the targets have, "
-                f"got {tuple(outputs.shape)}"
-            )
-
-
-class Squared(_OfEach):
+class Squared(MatchingLoss):
     """½ (o − y)², of linear outputs.
 
     Example:
@@ -108,7 +86,7 @@ class Squared(_OfEach):
         return noise
 
 
-class Bernoulli(_OfEach):
+class Bernoulli(MatchingLoss):
     """The cross entropy of σ(o) with targets from 0 to 1, ln(1 + eᵒ) − y o.
 
     Example:
@@ -137,41 +115,25 @@ class Bernoulli(_OfEach):
 
 
 class Categorical(MatchingLoss):
-    """The cross entropy of softmax(o) with one class a case, ln Σ_k exp o_k − o_y.
+    """The cross entropy of softmax(o) with probabilities y of classes, ln Σ_k exp o_k − yᵀo.
 
     Args:
-        targets: the numbers of the classes, [*cases], whole.
+        targets: y, [*cases, classes]; for classes that are known, `torch.nn.functional.one_hot`.
         count: see `MatchingLoss`.
 
     Example:
-        >>> round(float(Categorical(torch.tensor([2])).sum(torch.zeros(1, 4))), 4)
+        >>> round(float(Categorical(torch.eye(4)[:1]).sum(torch.zeros(1, 4))), 4)
         1.3863
     """
 
-    @property
-    def cases(self) -> torch.Size:
-        """The shape of the targets."""
-        return self.targets.shape
-
     def check(self, targets: Tensor) -> None:
-        """Targets are numbers of classes."""
-        if targets.is_floating_point() or targets.dtype == torch.bool:
-            raise ValueError(f"targets: expected numbers of classes, got {targets.dtype}")
-        if int(targets.min()) < 0:
-            raise ValueError(f"targets: expected classes from 0 on, got {int(targets.min())}")
-
-    def _check_outputs(self, outputs: Tensor) -> None:
-        super()._check_outputs(outputs)
-        if int(self.targets.max()) >= outputs.shape[-1]:
-            raise ValueError(
-                f"targets: expected classes below {outputs.shape[-1]}, as many as there are "
-                f"outputs, got {int(self.targets.max())}"
-            )
+        """Targets of a case are probabilities that sum to one."""
+        if not bool(((targets >= 0) & ((targets.sum(-1, keepdim=True) - 1).abs() < 1e-3)).all()):
+            raise ValueError("targets: expected probabilities that sum to 1 along the last axis")
 
     def each(self, outputs: Tensor) -> Tensor:
-        """−ln softmax(o)_y."""
-        chosen = outputs.gather(-1, self.targets.unsqueeze(-1)).squeeze(-1)
-        return outputs.logsumexp(-1) - chosen
+        """−yᵀ ln softmax(o)."""
+        return outputs.logsumexp(-1) - (self.targets * outputs).sum(-1)
 
     def curvature(self, outputs: Tensor, direction: Tensor) -> Tensor:
         """(diag p − p pᵀ) times the direction, p = softmax(o)."""

@@ -43,7 +43,7 @@ class Elman(nn.Module):
 LOSSES = {
     "squared": lambda n: Squared(torch.full((n, 3), 0.2, dtype=torch.float64)),
     "bernoulli": lambda n: Bernoulli(torch.full((n, 3), 0.7, dtype=torch.float64)),
-    "categorical": lambda n: Categorical(torch.arange(n) % 3),
+    "categorical": lambda n: Categorical(torch.eye(3, dtype=torch.float64)[torch.arange(n) % 3]),
 }
 
 
@@ -161,7 +161,10 @@ def test_equal_to_curvlinops() -> None:
     theirs = curvlinops.GGNLinearOperator(
         network, nn.CrossEntropyLoss(), list(network.parameters()), [(x, y)]
     )
-    f = Objective(network.parameters(), lambda x: Prediction(network(x), Categorical(y)))
+    f = Objective(
+        network.parameters(),
+        lambda x: Prediction(network(x), Categorical(nn.functional.one_hot(y).double())),
+    )
     vector = torch.randn(len(f.position), generator=generator, dtype=torch.float64)
     torch.testing.assert_close(GaussNewton(f, [x]).product(vector), theirs @ vector, **CLOSE)
 
