@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqebm.optim import losses
+from seqebm.optim.losses import MatchingLoss
+
 
 class Units(nn.Module, ABC):
     """A layer of `size` units of one kind."""
@@ -104,6 +107,21 @@ class Units(nn.Module, ABC):
     def mode(self, x: Tensor) -> Tensor:
         """The most probable state of units whose total input is x, [..., size]."""
 
+    def matching(self, v: Tensor, x: Tensor) -> tuple[Tensor, MatchingLoss]:
+        """−log p(v) up to a constant, as a loss of outputs that is convex in them.
+
+        Args:
+            v: states, [rows, size].
+            x: the total inputs, [rows, size].
+
+        Returns:
+            Outputs, which are x in some form, and their loss, divided by the number of rows.
+
+        Raises:
+            ValueError: units for which there is no such loss.
+        """
+        raise ValueError(f"units: no loss of {self.spec} units is convex in what drives them")
+
     def log_prob(self, v: Tensor, x: Tensor) -> Tensor:
         """log p(v) in nats of independent units whose total input is x, [...]."""
         return -self.energy(v, x) - self.log_partition(x, torch.zeros_like(x))
@@ -170,6 +188,9 @@ class Bernoulli(Units):
 
     def mode(self, x: Tensor) -> Tensor:
         return (x > 0).to(x.dtype)
+
+    def matching(self, v: Tensor, x: Tensor) -> tuple[Tensor, MatchingLoss]:
+        return x, losses.Bernoulli(v)
 
 
 class Gaussian(Units):
@@ -253,6 +274,12 @@ class Gaussian(Units):
 
     def mode(self, x: Tensor) -> Tensor:
         return x
+
+    def matching(self, v: Tensor, x: Tensor) -> tuple[Tensor, MatchingLoss]:
+        if self.log_sigma.requires_grad:  # log σ + (v − x)²/2σ² is not convex in x and σ
+            return super().matching(v, x)
+        sigma = self.log_sigma.exp()
+        return x / sigma, losses.Squared(v / sigma)
 
 
 class Categorical(Units):
@@ -340,6 +367,9 @@ class Categorical(Units):
     def mode(self, x: Tensor) -> Tensor:
         best = self._groups(x).argmax(-1, keepdim=True)
         return torch.zeros_like(self._groups(x)).scatter(-1, best, 1.0).flatten(-2)
+
+    def matching(self, v: Tensor, x: Tensor) -> tuple[Tensor, MatchingLoss]:
+        return self._groups(x), losses.Categorical(self._groups(v), count=len(x))
 
     def _chosen(self, mean: Tensor, place: Tensor) -> Tensor:
         """States at a place in (−½, ½) for each group, [..., groups, 1]."""

@@ -24,10 +24,13 @@ from seqebm.learning.schedules import Schedule
 from seqebm.learning.streams import Streams, Stretch
 from seqebm.models import SequenceModel
 from seqebm.models.base import Memory, State, at, leaves, with_leaves
+from seqebm.optim import Report
+from seqebm.optim.second_order import SecondOrder
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]  #: frames to what is remembered of them
 History = list[dict[str, float]]
 
+PIECES = 10  #: that a batch is cut into for optimisers of second order
 LOOK_EVERY = 50  #: steps after which a run on a GPU waits for its losses
 
 
@@ -67,7 +70,10 @@ def fit(
         steps: number of updates in all, those before a resumption counted in.
         batch: sequences in a minibatch (where `data` is no function).
         seed: decides the order of the minibatches (where `data` is no function).
-        optimizer: any optimiser of torch over the model's parameters; Adam(1e-3) if None.
+        optimizer: any optimiser of torch over the model's parameters; Adam(1e-3) if None. One of
+            second order (`seqebm.optim.HessianFree` …) takes each batch in ten pieces, one after
+            the other; curvature, and whether a step lowers the loss, are those of the first. What
+            its steps report is recorded.
         schedules: functions of the step: "lr" and any other entry of the optimiser's groups
             ("momentum"), "gibbs_steps" for the model.
         clip: largest norm of the gradient.
@@ -135,7 +141,7 @@ def fit(
         if checkpoint is not None and (done or run.step % checkpoint_every == 0):
             run.save(checkpoint)
         bar.update()
-        bar.set_postfix(loss=f"{run.last_loss:.3f}", refresh=False)
+        bar.set_postfix(run.shown(), refresh=False)
     bar.close()
     run.use_average()
     return run.history
@@ -166,6 +172,13 @@ class _Run:
         self.context = context
         if chains is not None and parallel.ranks() > 1:
             raise ValueError("chains: persistent chains of frames are kept by one process only")
+        if isinstance(self.optimizer, SecondOrder) and (
+            corrupt or chains or context or clip or streams
+        ):
+            raise ValueError(
+                "optimizer: one of second order goes with no corruption, persistent chains, "
+                "context, streams or clipping"
+            )
         self.streams = streams
         self.state: State | None = None  # after the last piece, where data are streams
         if streams is not None and (parallel.ranks() > 1 or chains is not None or context):
@@ -185,6 +198,7 @@ class _Run:
         self.step, self.seconds = 0, 0.0
         self.history: History = []
         self.losses: list[float] = []  # since the last record
+        self.report: Report | None = None  # of the last step, where optimisers give one
         self.unseen: list[tuple[int, Tensor, Tensor]] = []  # step, loss and norm of the gradient
         self._set_schedules()  # names them before any work is done
 
@@ -192,6 +206,33 @@ class _Run:
         """One step."""
         self._set_schedules()
         frames, lengths = batch if isinstance(batch, tuple) else (batch, None)
+        if isinstance(self.optimizer, SecondOrder):
+            self._update_by_curvature(self.optimizer, frames, lengths)
+        else:
+            self._update_by_gradient(frames, lengths)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+
+    def _update_by_curvature(
+        self, optimizer: SecondOrder, frames: Tensor, lengths: Tensor | None
+    ) -> None:
+        """A step of an optimiser that runs the model itself."""
+        whole = torch.full((len(frames),), frames.shape[1]) if lengths is None else lengths
+        few = math.ceil(len(frames) / PIECES)
+        pair = frames.to(self.device), whole.to(self.device)
+        first = [tuple(parallel.share(part[:few]) for part in pair)]
+        own = [parallel.share(part).split(few) for part in pair]
+        pieces = list(zip(*own, strict=True))
+        run = self.model.prediction
+        try:
+            self.report = optimizer.step(lambda piece: run(*piece), pieces, first)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"training stopped at step {self.step}: {error}") from None
+        self.losses.append(self.report.loss)
+
+    def _update_by_gradient(self, frames: Tensor, lengths: Tensor | None) -> None:
+        """A step of any other optimiser."""
         frames = parallel.share(frames)
         lengths = None if lengths is None else parallel.share(lengths)
         whole = torch.full((len(frames),), frames.shape[1]) if lengths is None else lengths
@@ -206,9 +247,6 @@ class _Run:
         if self.clip is not None:
             clip_grads_with_norm_(self.model.parameters(), self.clip, norm)
         self._step(loss + norm)
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-        self.step += 1
 
     def _gradient(self, frames: Tensor, lengths: Tensor | None) -> Tensor:
         """Give the parameters the gradient of this process' share; its loss."""
@@ -294,10 +332,20 @@ class _Run:
         self.look()
         loss = sum(self.losses) / len(self.losses)
         entry = {"step": self.step, "seconds": self.seconds, "loss": loss}
+        if self.report is not None:
+            entry |= {f"step_{name}": value for name, value in self.report._asdict().items()}
         if evaluate and parallel.rank() == 0:
             entry.update(evaluate(self.result))
         self.history.append(entry)
         self.losses = []
+
+    def shown(self) -> dict[str, str]:
+        """What a progress bar tells of the last step."""
+        told = {"loss": f"{self.last_loss:.3f}"}
+        if self.report is not None:
+            told |= {"λ": f"{self.report.damping:.2g}", "ρ": f"{self.report.ratio:.2f}"}
+            told["CG"] = str(self.report.products)
+        return told
 
     @property
     def last_loss(self) -> float:

@@ -27,7 +27,7 @@ from seqebm.optim.initialisations import (
 )
 
 TEST_SEED = 20_000  # of generated test videos; those for training come from seed sequences
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "sgd", "hf")
 RANGES = {
     "steps": (1, 10**12),
     "batch": (1, 10**6),
@@ -35,6 +35,9 @@ RANGES = {
     "lr": (0, math.inf),
     "lr_end": (0, math.inf),
     "momentum": (0, 1),
+    "damping": (1e-10, 1e10),
+    "structural": (0, math.inf),
+    "cg_steps": (1, 10**6),
     "pretrain": (0, 10**12),
     "pretrain_cell": (0, 10**12),
     "window": (0, 10**9),
@@ -99,7 +102,11 @@ class Recipe:
         steps: updates.
         batch: sequences an update.
         seed: decides initial values, data order and chains.
-        optimizer: "adam" or "sgd".
+        optimizer: "adam", "sgd", or "hf", Hessian-free (`seqebm.optim.HessianFree`), which a
+            network with independent units can be learned by, in batches of hundreds of sequences.
+        damping: λ that hf begins with.
+        structural: μ of hf, the weight of structural damping.
+        cg_steps: products with the curvature matrix in a step of hf, at most.
         lr: learning rate of the first step.
         lr_end: learning rate after the last one, approached in a straight line.
         momentum: of sgd.
@@ -161,6 +168,9 @@ class Recipe:
     batch: int = 4
     seed: int = 1
     optimizer: str = "adam"
+    damping: float = 0.1
+    structural: float = 0.0
+    cg_steps: int = 300
     lr: float = 1e-3
     lr_end: float = 0.0
     momentum: float = 0.9

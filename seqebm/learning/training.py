@@ -30,6 +30,7 @@ from seqebm.learning.recipes import (
 from seqebm.learning.schedules import Schedule, linear
 from seqebm.models import RBM, RNN, RNNRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
+from seqebm.optim import HessianFree
 
 MEAN_BATCHES = 16  # whose mean frame a model starts at
 DECAYING = (  # beginnings of names; taps between visible units are not among them: shrinking these
@@ -234,6 +235,10 @@ def make_corruption(recipe: Recipe) -> Corruption | None:
 
 def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser of a recipe."""
+    if recipe.optimizer == "hf":
+        return HessianFree(
+            model.parameters(), recipe.damping, recipe.structural, iterations=recipe.cg_steps
+        )
     learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
     groups = [
         {"params": [p for name, p in learned.items() if decays(name) == yes], "weight_decay": decay}
@@ -251,7 +256,9 @@ def decays(name: str) -> bool:
 
 def make_schedules(model: SequenceModel, recipe: Recipe) -> dict[str, Schedule]:
     """The schedules of a recipe: the learning rate, and k for models that have it."""
-    schedules = {"lr": linear(recipe.lr, recipe.lr_end, recipe.steps)}
+    schedules: dict[str, Schedule] = {}
+    if recipe.optimizer != "hf":
+        schedules["lr"] = linear(recipe.lr, recipe.lr_end, recipe.steps)
     if hasattr(model, "gibbs_steps"):
         schedules["gibbs_steps"] = gibbs_schedule(recipe.gibbs_steps)
     return schedules

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from seqebm import gibbs, likelihood
 from seqebm.checks import check_float, check_lengths
 from seqebm.models.conditionals import Conditional
+from seqebm.optim import Prediction
 from seqebm.units import Units
 
 State = Any  #: what a memory carries from frame to frame: a tensor or a (named) tuple of tensors
@@ -232,6 +233,17 @@ class SequenceModel(nn.Module, ABC):
         if chains is not None and ends is not None:
             chains[mask] = ends
         return loss.mean()
+
+    def prediction(self, frames: Tensor, lengths: Tensor | None = None) -> Prediction:
+        """What methods of second order ask for, such as `seqebm.optim.HessianFree`.
+
+        Raises:
+            ValueError: the loss of the model is not convex in any outputs; that of an `RNN` is.
+        """
+        raise ValueError(
+            f"model: the loss of a {type(self).__name__} is not convex in any outputs, so that it "
+            "has no Gauss–Newton matrix; methods of second order learn an RNN"
+        )
 
     def _remembered(self, past: Tensor, memory: Memory | None) -> Context:
         """The contexts of `scan`, with what is said in `keep_every` and `memory`."""

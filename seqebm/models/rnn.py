@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from seqebm.cells import Cell, as_cell
@@ -12,6 +13,7 @@ from seqebm.models.conditionals import Conditional, Factorial
 from seqebm.models.mixture import MixtureDensity, make_mixture
 from seqebm.models.nade import NADE, checked_nade, make_nade
 from seqebm.models.recurrent import RecurrentModel
+from seqebm.optim import Held, Prediction
 from seqebm.units import Units, make_units
 
 
@@ -59,6 +61,43 @@ class RNN(RecurrentModel):
     def output_bias(self) -> Tensor:
         """The part of b_o that is the bias of the visible units."""
         return self.readout.bias[: self.visible.size]
+
+    def prediction(self, frames: Tensor, lengths: Tensor | None = None) -> Prediction:
+        """What methods of second order ask for: outputs, what they cost, hidden units.
+
+        The cost is `loss` up to a constant. Structural damping holds what the cell tells of itself
+        (`Cell.trace`).
+
+        Args:
+            frames: [batch, time, visible].
+            lengths: frames of each sequence that count, [batch]; None takes all.
+
+        Raises:
+            ValueError: frames that the units cannot take, or a conditional whose loss is not convex
+                in its outputs, as those of a NADE and of a mixture are not.
+
+        Example:
+            >>> import seqebm
+            >>> from seqebm.optim import HessianFree
+            >>> model = RNN(seqebm.cells.MRNN(9, 5), "bernoulli")
+            >>> optimizer = HessianFree(model.parameters())
+            >>> report = optimizer.step(model.prediction, [torch.rand(20, 7, 9)])
+            >>> report.after < report.before
+            True
+        """
+        if not isinstance(self.output, Independent):
+            raise ValueError(
+                f"conditional: expected independent units, for the loss of a {self.output.spec} "
+                "is not convex in its outputs, and there is no Gauss–Newton matrix"
+            )
+        frames, mask = self._checked(frames, lengths)
+        trace = self.cell.trace(frames, self.initial_state(len(frames)))
+        real = torch.ones(frames.shape[:2], dtype=torch.bool) if mask is None else mask
+        before, inputs, slopes = (
+            part[real] for part in (trace.outputs[:, :-1], trace.inputs, trace.slopes)
+        )
+        outputs, loss = self.visible.matching(frames[real], self.readout(before))
+        return Prediction(outputs, loss, (Held(inputs, slopes),))
 
     def conditional(self, context: Tensor) -> Conditional:
         """What `output` makes of W_o h + b_o."""
