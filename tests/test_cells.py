@@ -31,6 +31,7 @@ MADE = {
     "stacked": lambda: StackedCells(
         [make_cell("mrnn", 3, 4), make_cell("gru", 7, 2), make_cell("memory-lstm", 5, 4)]
     ),
+    "stacked, with a scan": lambda: StackedCells([StandardRNN(3, 4), make_cell("lstm", 7, 2)]),
 }
 
 
@@ -103,6 +104,46 @@ def test_gradients(cell):
     assert torch.autograd.gradcheck(outputs, inputs)
     learned = torch.autograd.grad(outputs(*inputs).square().sum(), inputs)
     assert all(bool(gradient.any()) for gradient in learned)
+
+
+def test_a_trace_is_what_is_read(cell):
+    """Outputs and gradients are those of `forward`."""
+    outputs, _ = cell(frames(), cell.initial_state(2))
+    trace = cell.trace(frames(), cell.initial_state(2))
+    torch.testing.assert_close(trace.outputs, outputs, rtol=1e-12, atol=1e-12)
+    assert trace.inputs.shape == trace.slopes.shape
+    assert trace.inputs.shape[:2] == (2, 5)
+    assert not trace.slopes.requires_grad
+    nothing = cell.trace(frames()[:, :0], cell.initial_state(2))
+    torch.testing.assert_close(nothing.outputs, outputs[:, :1])
+    assert nothing.inputs.shape == nothing.slopes.shape == (2, 0, trace.inputs.shape[2])
+    parameters = list(cell.parameters())
+    if parameters:
+        errors = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(3)).double()
+        expected = torch.autograd.grad(outputs, parameters, errors)
+        torch.testing.assert_close(
+            torch.autograd.grad(trace.outputs, parameters, errors), expected, rtol=1e-10, atol=1e-12
+        )
+
+
+def test_gradients_of_a_trace_have_derivatives(cell):
+    """Jv by the gradient of Jᵀu, against Jᵀu for every u."""
+    parameters = list(cell.parameters())
+    if not parameters:
+        pytest.skip("nothing is learned")
+    trace = cell.trace(frames(), cell.initial_state(2))
+    generator = torch.Generator().manual_seed(3)
+    v = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
+    made = (trace.outputs, trace.inputs)
+    errors = [torch.zeros_like(one, requires_grad=True) for one in made]
+    gradient = torch.autograd.grad(made, parameters, errors, create_graph=True)
+    for one, got in zip(made, torch.autograd.grad(gradient, errors, v), strict=True):
+        rows = (
+            torch.autograd.grad(number, parameters, retain_graph=True, materialize_grads=True)
+            for number in one.flatten()
+        )
+        expected = [sum((a * b).sum() for a, b in zip(row, v, strict=True)) for row in rows]
+        torch.testing.assert_close(got.flatten(), torch.stack(expected), rtol=1e-10, atol=1e-10)
 
 
 def test_the_truncated_gradient_is_the_one_that_is_learned_online():

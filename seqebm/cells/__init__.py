@@ -1,6 +1,6 @@
 """Recurrent cores behind one protocol, `Cell`."""
 
-from seqebm.cells.base import Cell, State
+from seqebm.cells.base import Cell, State, Trace
 from seqebm.cells.fused import FusedCell
 from seqebm.cells.lstm import MemoryLSTM
 from seqebm.cells.multiplicative import MLSTM, MRNN, TensorRNN
@@ -22,6 +22,7 @@ __all__ = [
     "StandardRNN",
     "State",
     "TensorRNN",
+    "Trace",
     "TruncatedLSTM",
     "as_cell",
     "make_cell",

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from seqebm.cells import pieces
 from seqebm.optim.initialisations import small_parameter
 
 State = Any  #: what a cell carries from frame to frame: tensors [batch, …], in tuples if several
+
+
+class Trace(NamedTuple):
+    """A sequence as a cell has read it, for Gauss–Newton products and structural damping.
+
+    Structural damping (Sutskever 2013, sec. 4.2.3) adds λμ Jᵀ (D∘e)″ J to the Gauss–Newton matrix,
+    with J the derivative of `inputs` and the diagonal `slopes` for (D∘e)″.
+
+    Attributes:
+        outputs: as `Cell.forward` gives them, [batch, time + 1, hidden].
+        inputs: what may not change much, [batch, time, units]: the total inputs u_t of units that
+            show e(u_t), or of their gates; of a cell that does not tell them, the outputs after
+            each frame.
+        slopes: the diagonal of the second derivative of the distance with respect to `inputs`,
+            [batch, time, units], without a gradient: e'(u), so 1 − tanh² u or σ(u) (1 − σ(u)), if
+            it matches e; ones for outputs, of half their squared change (Krause 2015, eq. 3.24).
+    """
+
+    outputs: Tensor
+    inputs: Tensor
+    slopes: Tensor
 
 
 class Cell(nn.Module, ABC):
@@ -82,10 +104,36 @@ class Cell(nn.Module, ABC):
             state after the last.
         """
         outputs = [self.output(state)]
-        for drive in self.drive(frames.transpose(0, 1)).unbind():  # each of them in one piece
+        drives = self.drive(frames.transpose(0, 1))  # whose frames are each in one piece
+        for drive in pieces.unbind(drives):
             state = self.advance(state, drive)
             outputs.append(self.output(state))
-        return torch.stack(outputs, dim=1), state
+        return pieces.stack(outputs, dim=1), state
+
+    def trace(self, frames: Tensor, state: State) -> Trace:
+        """Read frames [batch, time, input] for Gauss–Newton products.
+
+        Outputs and their gradients are those of `forward`. Autograd can differentiate gradients
+        with respect to the errors they are made of, in time linear in the length; cells with loops
+        of their own for it (torch's RNN and LSTM, and the `StandardRNN` of order 1) refuse other
+        second derivatives with a RuntimeError: see `seqebm.cells.scans.scan`.
+
+        Example:
+            The derivative of all outputs in a direction of the parameters, by two gradients:
+
+            >>> import seqebm
+            >>> cell = seqebm.cells.make_cell("lstm", 9, 5)
+            >>> outputs = cell.trace(torch.rand(2, 7, 9), cell.initial_state(2)).outputs
+            >>> parameters = list(cell.parameters())
+            >>> direction = [torch.randn_like(parameter) for parameter in parameters]
+            >>> errors = torch.zeros_like(outputs, requires_grad=True)
+            >>> gradient = torch.autograd.grad(outputs, parameters, errors, create_graph=True)
+            >>> torch.autograd.grad(gradient, errors, direction)[0].shape
+            torch.Size([2, 8, 5])
+        """
+        outputs, _ = Cell.forward(self, frames, state)
+        shown = outputs[:, 1:]
+        return Trace(outputs, shown, shown.new_ones(()).expand_as(shown))
 
 
 class ShownCell(Cell):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqebm.cells.base import Cell
+from seqebm.cells import pieces, scans
+from seqebm.cells.base import Cell, Trace
 from seqebm.optim.initialisations import small_parameter
 
 
@@ -72,6 +74,38 @@ class FusedCell(Cell):
             return before, state
         outputs, state = self._run(frames, state)
         return torch.cat([before, outputs], dim=1), state
+
+    def trace(self, frames: Tensor, state: Tensor | tuple[Tensor, Tensor]) -> Trace:
+        """As `Cell.trace`; RNN and LSTM by scans, the inputs of their layers beside each other."""
+        if isinstance(self.network, nn.GRU):
+            return super().trace(frames, state)
+        initial = torch.stack([state] if isinstance(state, Tensor) else state)
+        below = frames.transpose(0, 1)
+        layers: list[scans.Scanned] = []
+        for layer in range(self.network.num_layers):
+            if layers:
+                below = F.dropout(layers[-1].states[1:], self.network.dropout, self.training)
+            layers.append(
+                scans.scan(self._recurrence(), below, initial[:, :, layer], *self._weights(layer))
+            )
+        inputs, slopes = (
+            pieces.beside([getattr(one, name) for one in layers]) for name in ("inputs", "slopes")
+        )
+        return Trace(*(one.transpose(0, 1) for one in (layers[-1].states, inputs, slopes)))
+
+    def _recurrence(self) -> scans.Recurrence:
+        """Of an RNN or LSTM."""
+        if isinstance(self.network, nn.RNN):
+            return scans.Standard(self.network.nonlinearity)
+        return scans.LSTM()
+
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of the inputs, what is added to them, and those of the states."""
+        network = self.network
+        names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if network.bias else [])]
+        from_below, from_before, *biases = (getattr(network, f"{n}_l{layer}") for n in names)
+        bias = sum(biases) if biases else from_below.new_zeros(len(from_below))
+        return from_below, bias, from_before
 
     def _run(
         self, frames: Tensor, state: Tensor | tuple[Tensor, Tensor]

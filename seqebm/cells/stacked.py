@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from seqebm.cells.base import Cell, State
+from seqebm.cells.base import Cell, State, Trace
 
 
 class StackedCells(Cell):
@@ -87,3 +87,12 @@ class StackedCells(Cell):
             new.append(after)
             below = torch.cat([frames, shown[:, 1:]], dim=-1)
         return torch.cat(outputs, dim=-1), tuple(new)
+
+    def trace(self, frames: Tensor, state: tuple[State, ...]) -> Trace:
+        """As `Cell.trace`, layer by layer; what the layers hold stands beside each other."""
+        layers: list[Trace] = []
+        below = frames
+        for cell, own in zip(self.layers, state, strict=True):
+            layers.append(cell.trace(below, own))
+            below = torch.cat([frames, layers[-1].outputs[:, 1:]], dim=-1)
+        return Trace(*(torch.cat(parts, dim=-1) for parts in zip(*layers, strict=True)))

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqebm.cells.base import Cell
+from seqebm.cells import scans
+from seqebm.cells.base import Cell, Trace
 from seqebm.optim.initialisations import small_parameter
 
 NONLINEARITIES = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
@@ -73,3 +74,17 @@ class StandardRNN(Cell):
         for h, weight in zip(state, self.hidden_to_hidden, strict=True):
             drive = torch.addmm(drive, h, weight.t())
         return (self._e(drive), *state[:-1])
+
+    def trace(self, frames: Tensor, state: tuple[Tensor, ...]) -> Trace:
+        """As `Cell.trace`; with order 1 by a scan."""
+        if len(state) > 1:
+            return super().trace(frames, state)
+        scanned = scans.scan(
+            scans.Standard(self.settings["nonlinearity"]),
+            frames.transpose(0, 1),
+            state[0].unsqueeze(0),
+            self.visible_to_hidden,
+            self.hidden_bias,
+            self.hidden_to_hidden[0],
+        )
+        return Trace(*(one.transpose(0, 1) for one in scanned))
