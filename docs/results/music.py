@@ -64,9 +64,9 @@ CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a mo
 }
 ROUGH = {"runs": 4, "temperatures": 100, "sweeps": 5}  # of all frames
 FINE = {"runs": 10, "temperatures": 1000, "sweeps": 10}  # of some, drawn at random
-FRAMES = {"jsb": 5000}  # so many, or a thousand
+FRAMES = {"jsb": 2000}  # so many, or a thousand
 RUNGS = 10  # of the parallel tempering that draws frames
-SAMPLES = 20  # of every frame, for the accuracy
+SAMPLES = 2  # of every frame, for the accuracy, which is a mean over thousands of frames
 
 
 def chosen(names: list[str]) -> list[tuple[str, str, int]]:
