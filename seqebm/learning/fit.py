@@ -20,7 +20,7 @@ from seqebm.learning import parallel
 from seqebm.learning.batches import Batch, Data, PersistentChains, minibatches
 from seqebm.learning.checkpoint import StrPath, load_training, save
 from seqebm.learning.graphs import Graphs, gradient
-from seqebm.learning.schedules import Schedule
+from seqebm.learning.schedules import Schedule, set_entry
 from seqebm.learning.streams import Streams, Stretch
 from seqebm.models import SequenceModel
 from seqebm.models.base import Memory, State, at, leaves, with_leaves
@@ -306,11 +306,8 @@ class _Run:
             if name == "gibbs_steps" and hasattr(self.model, name):
                 for model in {self.model, self.result}:
                     setattr(model, name, int(value))
-            elif all(name in group for group in self.optimizer.param_groups):
-                for group in self.optimizer.param_groups:
-                    group[name] = value
             else:
-                raise ValueError(f"schedules: neither optimiser nor model has {name!r}")
+                set_entry(self.optimizer, name, value)
 
     def _diagnosis(self, step: int, loss: float) -> str:
         """What went wrong at a step, with the first parameter whose gradient is not finite."""

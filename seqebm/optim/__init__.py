@@ -5,11 +5,13 @@ from seqebm.optim.curvature import GaussNewton, Hessian
 from seqebm.optim.hessian_free import HessianFree
 from seqebm.optim.krylov import KrylovDescent
 from seqebm.optim.losses import Bernoulli, Categorical, MatchingLoss, Squared
+from seqebm.optim.nesterov import NAG, Momentum
 from seqebm.optim.newton_cg import NewtonCG
 from seqebm.optim.objective import Held, Objective, Prediction
 from seqebm.optim.second_order import Report
 
 __all__ = [
+    "NAG",
     "AugmentedHessianFree",
     "Bernoulli",
     "Categorical",
@@ -19,6 +21,7 @@ __all__ = [
     "HessianFree",
     "KrylovDescent",
     "MatchingLoss",
+    "Momentum",
     "NewtonCG",
     "Objective",
     "Prediction",
