@@ -1,0 +1,126 @@
+"""How long a whole Hessian-free step takes, beside two public ways to make one.
+
+    python benchmarks/hessian_free.py [--json FILE]
+
+takes about five minutes: the addition problem, T = 100, 500 sequences for everything, 100 tanh
+units, ten iterations of conjugate gradients, one thread. A step is gradient, curvature, iterations,
+backtracking over iterates and a line search. Contestants take turns in one process; figures are
+medians of CPU time and ratios to ours. PyTorchHessianFree (Tatzel) and curvlinops, whose products
+go through the conjugate gradients of scipy and which neither backtracks nor searches, are left out
+where they are not installed.
+"""
+
+import argparse
+import copy
+import importlib.util
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from timing import take_turns
+from torch import Tensor, nn
+
+from seqebm.cells import FusedCell
+from seqebm.data.problems import make_problem
+from seqebm.learning.problems import ProblemNetwork
+from seqebm.optim import HessianFree
+
+LENGTH, SEQUENCES, UNITS, ITERATIONS, DAMPING = 100, 500, 100, 10, 0.1
+
+
+class Last(nn.Module):
+    """What a network of torch's makes of the last input alone."""
+
+    def __init__(self, network: ProblemNetwork) -> None:
+        super().__init__()
+        self.rnn, self.readout = network.cell.network, network.readout
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.readout(self.rnn(inputs)[0][:, -1])
+
+
+def contestants() -> dict[str, Callable[[], object]]:
+    """Steps from the same parameters, over and over."""
+    torch.manual_seed(1)
+    problem = make_problem("addition", LENGTH)
+    examples = problem.draw(SEQUENCES, torch.Generator().manual_seed(1))
+    ends = examples.mask.shape[1]
+    inputs = examples.inputs
+    targets = examples.targets.sum(1)  # at the end of all sequences, for peers know no masks
+    mask = torch.zeros_like(examples.mask)
+    mask[:, ends - 1] = True
+    examples = examples._replace(targets=targets[:, None] * mask[..., None], mask=mask)
+    network = ProblemNetwork(FusedCell(nn.RNN(2, UNITS, batch_first=True)), 1)
+    start = copy.deepcopy(network.state_dict())
+
+    def ours() -> object:
+        network.load_state_dict(start)
+        optimizer = HessianFree(network.parameters(), DAMPING, 1 / 30, iterations=ITERATIONS)
+        return optimizer.step(lambda batch: network.prediction(batch, problem.kind), [examples])
+
+    found: dict[str, Callable[[], object]] = {"seqebm, structural damping": ours}
+    peer = Last(copy.deepcopy(network))
+    peer_start = copy.deepcopy(peer.state_dict())
+    if importlib.util.find_spec("hessianfree"):
+        from hessianfree.optimizer import HessianFree as Theirs
+
+        def theirs() -> None:
+            peer.load_state_dict(peer_start)
+            step = Theirs(peer.parameters(), damping=DAMPING, cg_max_iter=ITERATIONS)
+
+            def forward() -> tuple[Tensor, Tensor]:
+                outputs = peer(inputs)
+                return nn.functional.mse_loss(outputs, targets), outputs
+
+            step.step(forward)
+
+        found["PyTorchHessianFree"] = theirs
+    if importlib.util.find_spec("curvlinops"):
+        import numpy as np
+        from curvlinops import GGNLinearOperator
+        from scipy.sparse.linalg import LinearOperator, cg
+
+        def operators() -> None:
+            peer.load_state_dict(peer_start)
+            parameters = list(peer.parameters())
+            loss = nn.functional.mse_loss(peer(inputs), targets)
+            slope = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
+            data = [(inputs, targets)]
+            matrix = GGNLinearOperator(
+                peer, nn.MSELoss(), parameters, data, check_deterministic=False
+            ).to_scipy()
+            damped = LinearOperator(
+                matrix.shape, lambda v: matrix @ v + DAMPING * v, dtype=np.float32
+            )
+            step, _ = cg(damped, -slope.numpy(), maxiter=ITERATIONS, rtol=0)
+            with torch.no_grad():
+                nn.utils.vector_to_parameters(
+                    nn.utils.parameters_to_vector(parameters) + torch.from_numpy(step).float(),
+                    parameters,
+                )
+                nn.functional.mse_loss(peer(inputs), targets)
+
+        found["curvlinops and scipy's CG"] = operators
+    return found
+
+
+def main() -> None:
+    """Measure, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    file = parser.parse_args().json
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    times = take_turns(contestants(), 4.0)
+    for contestant, row in times.items():
+        print(f"{contestant:28} {row['ms']:10.0f} ms {row['ratio']:7.2f}")
+    if file:
+        machine = platform.processor() or platform.machine()
+        report = {"machine": machine, "torch": torch.__version__, "step": times}
+        file.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
