@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqebm.files import check_dataset, get_text, read_hdf5, set_text, write_hdf5
+from seqebm.learning.problems import ProblemNetwork, problem_network
 from seqebm.models import RBM, RTRBM, TRBM, Innovations, SequenceModel, Stack
 from seqebm.models.rnn import rnn
 from seqebm.models.rnnrbm import rnnrbm
@@ -23,7 +24,9 @@ RUN_FILE = "model.h5"  #: the checkpoint's name in the folder of a training run
 StrPath = str | os.PathLike[str]
 
 
-def save(model: SequenceModel, path: StrPath, training: dict[str, Any] | None = None) -> None:
+def save(
+    model: SequenceModel | ProblemNetwork, path: StrPath, training: dict[str, Any] | None = None
+) -> None:
     """Write a model, and what a training run needs to go on, to one HDF5 file.
 
     The write is atomic: a run that is killed meanwhile leaves the previous file or the new one.
@@ -145,7 +148,7 @@ def _claimed_layers(settings: dict[str, Any]) -> int:
     return layers if isinstance(layers, int) else sum(map(_claimed_layers, layers))
 
 
-def _steps(model: SequenceModel) -> dict[str, int]:
+def _steps(model: nn.Module) -> dict[str, int]:
     """The numbers of Gibbs steps that are set on a model, or on its layers, after it is built."""
     return {
         f"{name}.{steps}".lstrip("."): getattr(part, steps)
@@ -155,7 +158,7 @@ def _steps(model: SequenceModel) -> dict[str, int]:
     }
 
 
-def _set_steps(model: SequenceModel, steps: dict[str, int]) -> None:
+def _set_steps(model: nn.Module, steps: dict[str, int]) -> None:
     """The inverse of `_steps`, for what a file says."""
     if not isinstance(steps, dict) or not steps.keys() <= _steps(model).keys():
         raise ValueError(f"expected some of {', '.join(_steps(model))}, got {steps}")
@@ -168,12 +171,14 @@ def _set_steps(model: SequenceModel, steps: dict[str, int]) -> None:
 
 def _stack(layers: list[dict[str, Any]]) -> Stack:
     """A stack from what its settings say of its layers."""
-    return Stack([_part(layer, without=("Stack", "Innovations")) for layer in layers])
+    return Stack(
+        [_part(layer, without=("Stack", "Innovations", "ProblemNetwork")) for layer in layers]
+    )
 
 
 def _innovations(model: dict[str, Any], order: int) -> Innovations:
     """A model of innovations from what its settings say of the model inside."""
-    return Innovations(_part(model, without=("Innovations",)), order)
+    return Innovations(_part(model, without=("Innovations", "ProblemNetwork")), order)
 
 
 def _part(settings: dict[str, Any], without: tuple[str, ...]) -> SequenceModel:
@@ -184,8 +189,9 @@ def _part(settings: dict[str, Any], without: tuple[str, ...]) -> SequenceModel:
     return _BUILDERS[kind](**own)
 
 
-_BUILDERS: dict[str, Callable[..., SequenceModel]] = {
+_BUILDERS: dict[str, Callable[..., Any]] = {
     "Innovations": _innovations,
+    "ProblemNetwork": problem_network,
     "RBM": RBM,
     "RNN": rnn,
     "RNNRBM": rnnrbm,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from seqebm.cells import Cell, StandardRNN
+from seqebm.cells.named import cell_from
 from seqebm.data.problems import Examples, Problem
 from seqebm.learning.schedules import Schedule, set_entry
 from seqebm.optim import Bernoulli, Categorical, Held, MatchingLoss, Prediction, Squared
@@ -48,6 +49,7 @@ class ProblemNetwork(nn.Module):
             raise ValueError(f"n_outputs: expected at least 1, got {n_outputs}")
         self.cell = cell
         self.readout = nn.Linear(cell.hidden_size, n_outputs)
+        self.settings = {"cell": cell.settings, "n_outputs": n_outputs}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Output pre-activations [n, time, outputs] for inputs [n, time, inputs]."""
@@ -71,6 +73,11 @@ class ProblemNetwork(nn.Module):
         trace = self.cell.trace(examples.inputs, self.cell.initial_state(len(examples.inputs)))
         outputs = self.readout(trace.outputs[:, 1:][examples.mask])
         return Prediction(outputs, loss, (Held(trace.inputs, trace.slopes),))
+
+
+def problem_network(cell: dict[str, Any], n_outputs: int) -> ProblemNetwork:
+    """A `ProblemNetwork` from its settings, as checkpoints give them."""
+    return ProblemNetwork(cell_from(cell), n_outputs)
 
 
 # ------------------------------------------------------------------------------ where they begin
