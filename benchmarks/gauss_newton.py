@@ -2,7 +2,7 @@
 
     python benchmarks/gauss_newton.py [--json FILE]
 
-takes about four minutes and 8 GB: T = 200, batch 1000, 100 units, 10 inputs and outputs, squared
+takes some minutes and 8 GB: T = 200, batch 1000, 100 units, 10 inputs and outputs, squared
 error, float32, one thread. The yardstick is one gradient by autograd through torch's network, loss
 included; contestants take turns in one process, figures are medians of CPU time. "damped" is with
 structural damping. The outer iteration of a Hessian-free optimiser makes its graphs once, as is
