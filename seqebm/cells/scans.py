@@ -1,4 +1,4 @@
-"""Recurrent networks whose Gauss–Newton products take little longer than a gradient.
+"""Recurrent networks whose Gauss–Newton products take no longer than a gradient.
 
 A Gauss–Newton product JᵀHJv (Schraudolph 2002; Sutskever 2013, sec. 4.2.2) needs the derivative of
 what a network makes in a direction of its parameters, Jv, and the gradient, Jᵀw. Autograd gives
@@ -6,7 +6,7 @@ both of a function whose gradient g(u) = Jᵀu, linear in u, can itself be diffe
 gradient of vᵀg(u) with respect to u. In `scan` the loop over time is one such function, the way
 back through time another, and the derivative of that one is the R-forward pass (Pearlmutter 1994;
 Sutskever 2013, algorithm 6, lines 1 to 6), written by hand. What the loops need of the first pass
-is kept, so that a product takes 4/3 of the matrix products of a gradient; and those products that
+is kept, so that a product takes 4/3 of the matrix products of a gradient; those products that
 are not links of the chain through time are done for all times at once.
 """
 
@@ -76,9 +76,9 @@ def scan(
         >>> torch.autograd.grad(gradient, errors, v)[0].flatten()
         tensor([0.0000, 0.7864, 0.8113])
     """
-    frames = F.pad(frames, (0, 1), value=1.0).contiguous()  # b weighs an input of one
-    input_weight = torch.cat([input_weight, bias.unsqueeze(1)], dim=1)
-    states, inputs, slopes = _Scan.apply(recurrence, frames, initial, input_weight, weight)
+    frames = F.pad(frames, (0, 1), value=1.0)  # b weighs an input of one
+    weights = torch.cat([weight, input_weight, bias.unsqueeze(1)], dim=1)
+    states, inputs, slopes = _Scan.apply(recurrence, frames, initial, weights)
     return Scanned(states, inputs, slopes)
 
 
@@ -284,21 +284,23 @@ NONLINEARITIES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor]
 
 
 class _Scan(torch.autograd.Function):
-    """The way forward, whose gradient is `_Transpose`."""
+    """The way forward, whose gradient is `_Transpose`.
+
+    What units see, the states before and the frames, is kept beside each other, as their weights
+    are, so that there is one product for the gradient of all weights and one for a direction of
+    all of them.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        recurrence: Recurrence,
-        frames: Tensor,
-        initial: Tensor,
-        input_weight: Tensor,
-        weight: Tensor,
+        ctx: Any, recurrence: Recurrence, frames: Tensor, initial: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        weight, input_weight = weights.tensor_split([initial.shape[-1]], dim=1)
         inputs = frames @ input_weight.t()
         states, slopes, memory = recurrence.run(inputs, initial, weight)
-        ctx.save_for_backward(frames, input_weight, weight, states, *memory)
-        ctx.recurrence, ctx.workspace = recurrence, Workspace()
+        seen = torch.cat([states[:-1], frames], dim=-1)
+        ctx.save_for_backward(states, weights, seen, *memory)
+        ctx.how = recurrence, Workspace(), initial.shape, ctx.needs_input_grad[1]
         ctx.mark_non_differentiable(slopes)
         ctx.set_materialize_grads(False)
         return states, inputs, slopes
@@ -307,12 +309,14 @@ class _Scan(torch.autograd.Function):
     def backward(
         ctx: Any, of_states: Tensor | None, of_inputs: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
-        frames, input_weight, weight, states, *memory = ctx.saved_tensors
+        states, weights, *rest = ctx.saved_tensors
         if of_states is None:
             of_states = states.new_zeros(()).expand_as(states)
-        fixed = _Fixed.apply(frames, input_weight, weight, states)
-        how = ctx.recurrence, ctx.workspace, ctx.needs_input_grad[1]
-        return None, *_Transpose.apply(*how, of_states, of_inputs, *fixed, *memory)
+        # through the states autograd finds everything that they are made of
+        fixed = _Fixed.apply(states)
+        return None, *_Transpose.apply(
+            ctx.how, of_states, of_inputs, fixed, weights.detach(), *rest
+        )
 
 
 class _Transpose(torch.autograd.Function):
@@ -321,72 +325,56 @@ class _Transpose(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        recurrence: Recurrence,
-        workspace: Workspace,
-        through_frames: bool,
+        how: tuple[Recurrence, Workspace, torch.Size, bool],
         of_states: Tensor,
         of_inputs: Tensor | None,
-        frames: Tensor,
-        input_weight: Tensor,
-        weight: Tensor,
         states: Tensor,
+        weights: Tensor,
+        seen: Tensor,
         *memory: Tensor,
     ) -> tuple[Tensor | None, ...]:
-        ctx.save_for_backward(frames, input_weight, weight, states, *memory)
-        ctx.recurrence, ctx.workspace, ctx.damped = recurrence, workspace, of_inputs is not None
+        ctx.save_for_backward(states, weights, seen, *memory)
+        ctx.how, ctx.damped = how, of_inputs is not None
         ctx.set_materialize_grads(False)
-        errors = workspace.empty(frames, *frames.shape[:2], len(weight))
+        recurrence, workspace, initial, through_frames = how
+        weight, input_weight = weights.tensor_split([initial[-1]], dim=1)
+        errors = workspace.empty(seen, *seen.shape[:2], len(weights))
         of_initial = recurrence.errors(memory, weight, of_states, of_inputs, errors)
-        ctx.parts = len(of_initial)
-        return (
-            errors @ input_weight if through_frames else None,
-            of_initial,
-            # in this order: with few inputs the other way round takes ten times as long
-            (rows(frames).t() @ rows(errors)).t(),
-            (rows(states[:-1]).t() @ rows(errors)).t(),
-        )
+        of_weights = (rows(seen).t() @ rows(errors)).t()
+        return errors @ input_weight if through_frames else None, of_initial, of_weights
 
     @staticmethod
     def backward(
-        ctx: Any,
-        r_frames: Tensor | None,
-        r_initial: Tensor | None,
-        r_input_weight: Tensor | None,
-        r_weight: Tensor | None,
+        ctx: Any, r_frames: Tensor | None, r_initial: Tensor | None, r_weights: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        frames, input_weight, weight, states, *memory = ctx.saved_tensors
-        r_inputs = ctx.workspace.empty(frames, *frames.shape[:2], len(weight))
-        products = [
-            (rows(values), matrix.t())
-            for values, matrix in (
-                (frames, r_input_weight),
-                (r_frames, input_weight),
-                (states[:-1], r_weight),
-            )
-            if values is not None and matrix is not None
-        ]
-        if not products:
+        states, weights, seen, *memory = ctx.saved_tensors
+        recurrence, workspace, initial, _ = ctx.how
+        weight, input_weight = weights.tensor_split([initial[-1]], dim=1)
+        r_inputs = workspace.empty(seen, *seen.shape[:2], len(weights))
+        if r_weights is None:
             r_inputs.zero_()
-        for number, (values, matrix) in enumerate(products):  # the first is not added to anything
-            rows(r_inputs).addmm_(values, matrix, beta=min(number, 1))
+        else:
+            torch.mm(rows(seen), r_weights.t(), out=rows(r_inputs))
+        if r_frames is not None:
+            rows(r_inputs).addmm_(rows(r_frames), input_weight.t())
         if r_initial is None:
-            r_initial = states.new_zeros(()).expand(ctx.parts, *states.shape[1:])
-        r_states = ctx.workspace.empty(states, *states.shape)
-        ctx.recurrence.directions(memory, weight, r_inputs, r_initial, r_states)
-        rest = [None] * (4 + len(memory))
-        return None, None, None, r_states, r_inputs if ctx.damped else None, *rest
+            r_initial = states.new_zeros(()).expand(initial)
+        r_states = workspace.empty(states, *states.shape)
+        recurrence.directions(memory, weight, r_inputs, r_initial, r_states)
+        rest = [None] * (3 + len(memory))
+        return None, r_states, r_inputs if ctx.damped else None, *rest
 
 
 class _Fixed(torch.autograd.Function):
     """What a gradient is made of besides errors. Autograd comes here only where it may not."""
 
     @staticmethod
-    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
         ctx.set_materialize_grads(False)
-        return tuple(tensor.view_as(tensor) for tensor in tensors)
+        return tensor.view_as(tensor)
 
     @staticmethod
-    def backward(ctx: Any, *_: None) -> None:
+    def backward(ctx: Any, _: None) -> None:
         raise RuntimeError(
             "scan: its gradients can be differentiated with respect to the errors that enter them "
             "only, as Gauss–Newton products need it; for other second derivatives use Cell.forward"
