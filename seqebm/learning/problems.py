@@ -59,8 +59,9 @@ class ProblemNetwork(nn.Module):
     def prediction(self, examples: Examples, kind: str) -> Prediction:
         """What methods of second order ask for: outputs that count, what they cost, hidden units.
 
-        The cost is `problem_loss`, structural damping holds what the cell tells of itself
-        (`Cell.trace`), at all times.
+        The cost is divided by the number of sequences, as the thesis has it, and not of targets as
+        `problem_loss` is: the constants of sec. 4.4 are then those of the damping. What the cell
+        tells of itself (`Cell.trace`) is held at all times.
 
         Args:
             examples: to be read.
@@ -69,7 +70,7 @@ class ProblemNetwork(nn.Module):
         Raises:
             ValueError: an unknown kind.
         """
-        loss = _loss_of(kind)(examples.targets[examples.mask])
+        loss = _loss_of(kind)(examples.targets[examples.mask], count=len(examples.inputs))
         trace = self.cell.trace(examples.inputs, self.cell.initial_state(len(examples.inputs)))
         outputs = self.readout(trace.outputs[:, 1:][examples.mask])
         return Prediction(outputs, loss, (Held(trace.inputs, trace.slopes),))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from seqebm.cells import Cell, as_cell
@@ -92,11 +91,13 @@ class RNN(RecurrentModel):
             )
         frames, mask = self._checked(frames, lengths)
         trace = self.cell.trace(frames, self.initial_state(len(frames)))
-        real = torch.ones(frames.shape[:2], dtype=torch.bool) if mask is None else mask
-        before, inputs, slopes = (
-            part[real] for part in (trace.outputs[:, :-1], trace.inputs, trace.slopes)
-        )
-        outputs, loss = self.visible.matching(frames[real], self.readout(before))
+        x = self.readout(trace.outputs)[:, :-1]
+        parts = frames, x, trace.inputs, trace.slopes
+        if mask is None:
+            frames, x, inputs, slopes = (part.flatten(0, 1) for part in parts)
+        else:
+            frames, x, inputs, slopes = (part[mask] for part in parts)
+        outputs, loss = self.visible.matching(frames, x)
         return Prediction(outputs, loss, (Held(inputs, slopes),))
 
     def conditional(self, context: Tensor) -> Conditional:

@@ -115,7 +115,7 @@ class GaussNewton:
             errors = [at.loss.curvature(at.outputs, changes[0])]
             if structural:
                 pairs = zip(at.held, changes[1:], strict=True)
-                errors += [structural * held.slopes * change for held, change in pairs]
+                errors += [(held.slopes * change).mul_(structural) for held, change in pairs]
             return linear.backward(errors)
 
         return self._mean(of_one)
