@@ -157,14 +157,17 @@ def memorization_schedules() -> dict[str, Schedule]:
 
     The section says only that ε must be reduced to about 0.00001 "fairly early on (after 1500
     iterations)", because gradients explode otherwise, and that little depends on the rest. Here ε
-    is 0.001 before, and the momentum that of `addition_schedules`.
+    is 0.0003 before, for a loss averaged over the time steps, and the momentum that of
+    `addition_schedules`. With 10 symbols, T = 50 and Nesterov's method (one seed) the loss was 0.27
+    after 2000 updates, 0.39 after 2200 with 0.001 before; with 0.001 before and 0.0003 from then on
+    it was 0.28 after 2400 and 0.6 from 3200 on.
 
     Example:
         >>> schedules = memorization_schedules()
         >>> [schedules["momentum"](step) for step in (0, 4000)]
         [0.9, 0.98]
     """
-    return {"lr": piecewise({0: 1e-3, 1500: 1e-5}), "momentum": piecewise(_MOMENTUM)}
+    return {"lr": piecewise({0: 3e-4, 1500: 1e-5}), "momentum": piecewise(_MOMENTUM)}
 
 
 _MOMENTA = (0.8, 0.9, 0.95, 0.97, 0.99, 0.995, 0.997, 0.999)
