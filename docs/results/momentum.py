@@ -26,6 +26,18 @@ from seqebm.optim.nesterov import NAG, Momentum
 
 METHODS = {"nag": NAG, "momentum": Momentum}
 PROBLEMS = {"addition": 80, "multiplication": 80, "memorization-5": 200, "memorization-20": 50}
+SCHEDULES = {
+    "addition": addition_schedules(),
+    "multiplication": addition_schedules(),
+    "memorization-5": memorization_schedules(1e-3),
+    "memorization-20": memorization_schedules(3e-4),
+}
+INPUT_SCALES = {  # sec. 7.4.1
+    "addition": 0.02,
+    "multiplication": 0.02,
+    "memorization-5": 0.3,
+    "memorization-20": 0.3,
+}
 UNITS, BATCH = 100, 100  # Sutskever 2013, sec. 7.4
 OUT = Path(__file__).with_suffix(".json")
 
@@ -34,10 +46,8 @@ def run(name: str, method: str, seed: int, updates: int) -> dict:
     """Learn and test once."""
     problem = make_problem(name, PROBLEMS[name])
     generator = torch.Generator().manual_seed(seed)
-    pairs = name in ("addition", "multiplication")
     network = ProblemNetwork(StandardRNN(problem.n_inputs, UNITS), problem.n_outputs)
-    momentum_initialisation(network, 0.02 if pairs else 0.3, generator=generator)
-    schedules = addition_schedules() if pairs else memorization_schedules()
+    momentum_initialisation(network, INPUT_SCALES[name], generator=generator)
     optimizer = METHODS[method](network.parameters())
 
     def data(step: int):
@@ -46,7 +56,7 @@ def run(name: str, method: str, seed: int, updates: int) -> dict:
         return problem.draw(BATCH, generator)
 
     started = time.process_time()
-    losses = learn(network, data, problem.kind, optimizer, steps=updates, schedules=schedules)
+    losses = learn(network, data, problem.kind, optimizer, steps=updates, schedules=SCHEDULES[name])
     seconds = time.process_time() - started
     optimizer.restart()  # to θ itself
     return {
