@@ -95,7 +95,7 @@ def thesis_initialisation(
     h_0, of which the section says nothing, begins at zero.
 
     The section has an `input_scale` of 1; the program that was released with it used a quarter of
-    N(0, 1/15), which is 0.065. Small inputs leave the initial dynamics alone.
+    draws from N(0, 1/15), a scale of 0.065. Small inputs leave the initial dynamics alone.
 
     Args:
         network: whose cell is a `StandardRNN`; changed in place.

@@ -5,8 +5,10 @@ import pytest
 
 from seqebm.learning import constant, linear, piecewise
 from seqebm.learning.schedules import (
+    addition_schedules,
     autoencoder_schedules,
     capped,
+    memorization_schedules,
     nesterov_momentum,
     rising_momentum,
 )
@@ -96,3 +98,20 @@ def test_the_schedules_of_the_autoencoders_need_some_steps():
     assert [first(0), first(1)] == [0.8, 0.9]
     with pytest.raises(ValueError, match="steps: expected at least 192, got 191"):
         autoencoder_schedules(steps=191)
+
+
+def durations(schedule, steps):
+    """The values of a schedule in order, each with the number of its steps."""
+    runs = itertools.groupby(schedule(step) for step in range(steps))
+    return [(value, len(list(run))) for value, run in runs]
+
+
+def test_the_schedules_of_the_recurrent_networks_are_as_the_thesis_says():
+    addition, memorization = addition_schedules(), memorization_schedules(0.0003)
+    assert durations(addition["lr"], 50_000) == [
+        *((3e-5, 1500), (3e-4, 1500), (3e-3, 3000), (1e-3, 24_000)),
+        (1e-4, 20_000),
+    ]
+    assert durations(memorization["lr"], 50_000) == [(0.0003, 1500), (1e-5, 48_500)]
+    for schedules in (addition, memorization):
+        assert durations(schedules["momentum"], 50_000) == [(0.9, 4000), (0.98, 46_000)]
