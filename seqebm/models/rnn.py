@@ -76,7 +76,7 @@ class RNN(RecurrentModel):
                 in its outputs, as those of a NADE and of a mixture are not.
 
         Example:
-            >>> import seqebm
+            >>> import seqebm, torch
             >>> from seqebm.optim import HessianFree
             >>> model = RNN(seqebm.cells.MRNN(9, 5), "bernoulli")
             >>> optimizer = HessianFree(model.parameters())
