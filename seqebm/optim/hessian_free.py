@@ -33,12 +33,13 @@ class HessianFree(SecondOrder):
     the forward pass holds (`Prediction.held`). Iterations stop when they make too little progress
     on q (Martens 2010, sec. 4.4), or when f on the checking batches is no longer lowered by 90% of
     the most that it was (Sutskever 2013, sec. 4.4), and the iterate that lowers f most is taken.
-    The next step begins from this one's last iterate. λ follows ρ (sec. 4.2.1).
+    The next step begins from this one's last iterate, times the rate of the step: a search that
+    shortened it says that it was too long, and one that failed makes the next begin at zero.
+    λ follows ρ (sec. 4.2.1), which counts as −∞ where f rises, and stays within bounds.
 
-    The code released with the thesis differs from its text, and where it does this follows the
-    code: sums are divided by the number of targets and not of sequences, unless a loss is given
-    another count; ρ counts as −∞ where f rises; a line search that fails makes the next step begin
-    at zero. For tanh units that code also has a quarter of G_S: multiply μ by four to compare.
+    Sums are divided by the count of the loss. The thesis' text, whose constants are λ = 0.1 and
+    μ = 1/30, divides by sequences (`count=`); the code released with it by targets, and for tanh
+    units it has a quarter of G_S.
 
     Args:
         params: the parameters, in one group.

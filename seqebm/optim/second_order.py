@@ -188,7 +188,7 @@ class SecondOrder(torch.optim.Optimizer, ABC):
         change = found.value - here.before
         objective = here.objective
         objective.move_to(objective.position + rate * found.step)
-        remembered = found.remembered if rate else torch.zeros_like(found.remembered)
+        remembered = rate * found.remembered
         self._remember(objective.parameters, remembered)
         return report._replace(
             after=after,
