@@ -51,7 +51,13 @@ def train(
     skip-rnn, tensor-rnn, mrnn, mlstm, memory-lstm, truncated-lstm, esn, or stacked, which stacks
     those that the key layers lists. Or it is a network and what it drives, CELL-rbm, CELL-nade or
     CELL-orderless-nade, such as lstm-rbm.
+
+    On the CPU numbers below 1e-38, which gradients that vanish are full of, are taken for zero:
+    many processors are several times slower at them.
     """
+    import torch
+
+    torch.set_flush_denormal(True)  # of this thread and those it starts, so before it starts any
     from seqebm.checks import usable_device
     from seqebm.learning import parallel, runs
     from seqebm.learning.recipes import make_recipe
