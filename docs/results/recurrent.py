@@ -35,8 +35,9 @@ BALLS: dict[str, dict[str, float]] = {**RTRBMS, **{name: {"lr": 0.003} for name 
 MOTION: dict[str, dict[str, float]] = {
     **RTRBMS,
     "rtrbm-innovations": {},
-    **{name: {} for name in NETWORKS},
-    **{f"{name}-innovations": {} for name in NETWORKS},
+    **{name: {"lr": 0.003} for name in NETWORKS},
+    "rnn-innovations": {"lr": 0.003},
+    **{f"{name}-innovations": {"lr": 0.001} for name in NETWORKS[1:]},
 }
 CHANGES = {"balls": BALLS, **dict.fromkeys(SETS, MOTION)}  # to the preset, of every run
 SEEDS = (1, 2, 3)

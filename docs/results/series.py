@@ -64,15 +64,16 @@ class Series(NamedTuple):
         do(Path(sys.argv[2]), sys.argv[3:])
 
     def train(self, folder: Path, names: list[str]) -> None:
-        """Train, or go on training, one run after another, and measure each."""
+        """Train, or go on training, one run after another, and measure each; some may fail."""
         for run in self.chosen(names):
             if self.kept()["runs"].get(str(run), {}).get("command") == self.command(run):
                 continue
             out = str(folder / str(run))
             line = ["seqebm", "train", *self.arguments(folder, run), "--out", out]
             print(" ".join(line), flush=True)
-            subprocess.run([sys.executable, "-m", *line, "--resume"], check=True)
-            self.keep(folder, run)
+            done = subprocess.run([sys.executable, "-m", *line, "--resume"], check=False)
+            if done.returncode == 0:
+                self.keep(folder, run)
 
     def measure(self, folder: Path, names: list[str]) -> None:
         """Measure the runs that have been trained to their ends."""
