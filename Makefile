@@ -7,11 +7,14 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/seqebm demo
 
+# a process for each core, four at most; tests of a file share what they make and compile
+PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: .venv/dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/dev
 	$(BIN)/ruff check .

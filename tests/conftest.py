@@ -106,6 +106,8 @@ def command(monkeypatch, capfd):
             code = 0
         except SystemExit as stop:
             code = stop.code
+        finally:
+            torch.set_flush_denormal(False)  # which the command leaves to the end of its process
         return Outcome(code, *capfd.readouterr())
 
     return run

@@ -403,6 +403,22 @@ def test_without_marked_splits_everything_is_trained_on(done):
     assert "held-out" not in text
 
 
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="the processor cannot flush")
+def test_tiny_numbers_are_zeros_in_a_training(done, monkeypatch):
+    start, tiny = runs.start, torch.tensor(1e-40)
+    found = []
+
+    def spy(*arguments, **options):
+        found.append(float(2 * tiny))
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(runs, "start", spy)
+    done("train rtrbm --data balls --out new TINY")
+    done("evaluate new --data balls --json --prompt 2")
+    assert found == [0.0]
+    assert float(2 * tiny) > 0
+
+
 def test_a_run_knows_its_data_from_any_folder(place, done):
     done("train rtrbm --data data.h5 --out new TINY")
     opened = runs.open_run("new")

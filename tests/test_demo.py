@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import seqebm
-from seqebm import evaluate, scenes
+from seqebm import demo, evaluate, scenes
 from seqebm.data import read_video
 from seqebm.demo import MARK, run_demo
 from seqebm.learning import load_training
@@ -47,10 +47,26 @@ def made(tmp_path_factory):
         return folder, run_demo(folder)
 
 
+class InThisProcess:
+    """In place of a pool of processes, which take long to start."""
+
+    def __init__(self, *arguments):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        pass
+
+    map = staticmethod(map)
+
+
 @pytest.fixture
 def quick(monkeypatch):
-    """A tiny demonstration that makes no videos, for what does not depend on them."""
+    """A tiny demonstration in one process, without videos, for what does not depend on them."""
     monkeypatch.setitem(PRESETS, "demo", TINY)
+    monkeypatch.setattr(demo, "ProcessPoolExecutor", InThisProcess)
     monkeypatch.setattr(scenes, "save_gallery", lambda *arguments: {"nothing.mp4": "nothing"})
 
 

@@ -76,6 +76,7 @@ def test_models_of_other_symbols():
     calls = [
         lambda model: text.log_probabilities(model, VOCABULARY, ["a"]),
         lambda model: text.written(model, VOCABULARY),
+        lambda model: text.written_before(model, VOCABULARY, 5),
         lambda model: text.orderings(model, VOCABULARY, ["a", "b"]),
         lambda model: text.sampled_completions(model, VOCABULARY, "a", "b", 2),
         lambda model: text.best_completion(model, VOCABULARY, "a", "b", 2),
@@ -130,6 +131,43 @@ def test_bytes_are_written_as_characters():
     whole = bytes(drawn.tolist()).decode(errors="replace")
     assert whole.startswith("".join(parts))
     assert len(whole) - len("".join(parts)) <= 1  # the last bytes may wait for others
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.0])
+@pytest.mark.parametrize("ending", ["", "ab c"])
+def test_what_is_written_before_an_ending_is_a_reversed_sample(temperature, ending):
+    model = make()
+    prefix = VOCABULARY.frames(ending[::-1]) if ending else None
+    drawn = model.sample(30, 1, prefix, generator(), temperature=temperature)
+    found = text.written_before(model, VOCABULARY, 30, ending, temperature, generator())
+    assert found == VOCABULARY.text(drawn[0])[::-1]
+
+
+def test_bytes_before_an_ending_keep_their_order():
+    """A model that is sure of the bytes of ☃, the last one first."""
+    model = seqebm.RNN(nn.RNN(256, 1, batch_first=True), "categorical:256")
+    snow = Bytes().encode("☃").tolist()
+    stream = itertools.cycle(snow[::-1])
+    model.stream = lambda: Recited(stream)
+    assert text.written_before(model, Bytes(), 6, "☃") == "☃☃"
+
+
+class Recited:
+    """In place of a stream: says bytes as they come and checks those that it is given."""
+
+    def __init__(self, symbols):
+        self.symbols = symbols
+
+    def filter(self, frame):
+        assert int(frame.argmax()) == next(self.symbols)
+
+    def draw(self, generator, temperature):
+        return torch.eye(256)[None, next(self.symbols)]
+
+
+def test_there_is_something_to_write():
+    with pytest.raises(ValueError, match="symbols: expected at least 1, got 0"):
+        text.written_before(make(), VOCABULARY, 0)
 
 
 @pytest.mark.parametrize("temperature", [-1.0, math.nan])

@@ -37,7 +37,7 @@ def generator(seed: int) -> Generator:
 
 
 def sequences_for(run: Run, path: Path) -> Sequences:
-    """The sequences of a file, as frames that the model of the run knows.
+    """The sequences of a file, as frames that the model of the run knows, in its order of time.
 
     Recordings of motion and music in MIDI files are prepared as the run's data were.
 
@@ -45,12 +45,13 @@ def sequences_for(run: Run, path: Path) -> Sequences:
         ValueError: sequences that were prepared in another way.
     """
     from seqebm.data import Sequences
+    from seqebm.learning.recipes import in_order
 
     preparation = run.format.preparation
     found = medium(preparation).read(path, run.format.shape, preparation)
     if found.preparation not in ("", preparation):
         raise ValueError(f"{path}: prepared in another way than the data of the run")
-    return Sequences(found, preparation)
+    return in_order(run.recipe, Sequences(found, preparation))
 
 
 def write_sequences(out: Path, sequences: Sequences, given: int = 0) -> None:

@@ -99,7 +99,8 @@ def denoise(
     """Clean each frame from what the model knows of it and of the frames before it.
 
     An .mp4 is written while the data are read, a frame at a time. Whenever and however that ends,
-    the frames done so far can be played. Of a data file it shows the first sequence.
+    the frames done so far can be played. Of a data file it shows the first sequence. A run that
+    learned backwards knows of the frames after each, and needs the memory for a whole sequence.
     """
     from seqebm.learning.runs import open_run
 
@@ -112,11 +113,12 @@ def denoise(
     given = {name: path for name, path in inputs.items() if path is not None}
     qualities = {} if clean is None else _qualities(opened)
     prepared = bool(opened.format.preparation)
-    if out.suffix.lower() == ".mp4" and not sweeps and not prepared:
+    whole = sweeps or prepared or opened.recipe.backwards
+    if out.suffix.lower() == ".mp4" and not whole:
         _check_targets(given.values(), out, beside)
         with _ended_in_order():
             frames = _denoise_video(opened, given, out, beside, qualities, keep)
-    elif beside is None or prepared:
+    elif beside is None or prepared or opened.recipe.backwards:
         frames = _denoise_sequences(opened, given, out, beside, qualities, sweeps, keep)
     else:
         raise ValueError(
@@ -192,6 +194,7 @@ def _denoise_sequences(
 ) -> int:
     """Read, denoise and write sequences as a whole; how many frames they have."""
     from seqebm.data import Sequences
+    from seqebm.learning.recipes import in_order
 
     many = out.suffix.lower() in DATA_FILES
     read = {name: sequences_for(run, path) for name, path in inputs.items()}
@@ -216,8 +219,9 @@ def _denoise_sequences(
     panels = {"noisy": read["noisy"], "denoised": new}
     if "clean" in read:
         panels["clean"] = read["clean"]
+    panels = {name: in_order(run.recipe, sequences) for name, sequences in panels.items()}
     if many or out.suffix.lower() in (".mp4", *MOTION_FILES, *MIDI_FILES, *SOUND_FILES):
-        write_sequences(out, new)
+        write_sequences(out, panels["denoised"])
     else:
         _write_side_by_side(out, panels)
     if beside is not None:

@@ -51,7 +51,13 @@ def train(
     skip-rnn, tensor-rnn, mrnn, mlstm, memory-lstm, truncated-lstm, esn, or stacked, which stacks
     those that the key layers lists. Or it is a network and what it drives, CELL-rbm, CELL-nade or
     CELL-orderless-nade, such as lstm-rbm.
+
+    On the CPU numbers below 1e-38, which gradients that vanish are full of, are taken for zero:
+    many processors are several times slower at them.
     """
+    import torch
+
+    torch.set_flush_denormal(True)  # of this thread and those it starts, so before it starts any
     from seqebm.checks import usable_device
     from seqebm.learning import parallel, runs
     from seqebm.learning.recipes import make_recipe
@@ -134,7 +140,8 @@ def evaluate(
 ) -> None:
     """Measure the run's model on held-out sequences, beside simple yardsticks.
 
-    Of text that is bits per character, over one continuous stream.
+    Of text that is bits per character, over one continuous stream. A run that learned backwards
+    is measured on sequences reversed in time, and so are its yardsticks.
     """
     from seqebm import evaluate as measure
     from seqebm.learning.runs import open_run
@@ -143,6 +150,8 @@ def evaluate(
         raise ValueError("--against: goes with --likelihood")
     opened = open_run(run)
     other = None if against is None else open_run(against)
+    if other is not None and other.recipe.backwards != opened.recipe.backwards:
+        raise ValueError("--against: expected a run in the same order of time; one reads backwards")
     test = _test_data(opened, source)
     if is_text(test):
         if samples is not None or likelihood:
@@ -283,12 +292,14 @@ def part(sequences: Sequences, *splits: str) -> Sequences | None:
 def _training_data(source: str, recipe: Recipe) -> tuple[Sequences | None, Sequences | None]:
     """What to train on (None: generated videos), and what to watch the training by, if anything."""
     from seqebm.data import load_sequences
+    from seqebm.learning.recipes import in_order
 
     if source == "balls":
         return None, _fresh_videos(recipe, WATCHED[0])
     sequences = load_sequences(source)
     held_out = part(sequences, "valid", "test")
-    return _training_part(sequences, source), held_out
+    watched = None if held_out is None else in_order(recipe, held_out)
+    return _training_part(sequences, source), watched
 
 
 def _training_part(sequences: Sequences, source: str) -> Sequences:
@@ -307,9 +318,9 @@ def _training_part(sequences: Sequences, source: str) -> Sequences:
 def _fresh_videos(recipe: Recipe, count: int) -> Sequences:
     """Bouncing balls that no training run sees."""
     from seqebm.data import Sequences
-    from seqebm.learning.recipes import held_out_videos
+    from seqebm.learning.recipes import held_out_videos, in_order
 
-    return Sequences.from_frames(held_out_videos(recipe, count))
+    return in_order(recipe, Sequences.from_frames(held_out_videos(recipe, count)))
 
 
 def _test_data(run: Run, source: str) -> Sequences:
@@ -323,13 +334,15 @@ def _test_data(run: Run, source: str) -> Sequences:
 def _yardstick_data(run: Run, training: str | None) -> Sequences:
     """What the yardsticks are fitted on: 200 sequences that the run was trained on."""
     from seqebm.data import Sequences, load_sequences
-    from seqebm.learning.recipes import ball_videos
+    from seqebm.learning.recipes import ball_videos, in_order
 
     source = training or run.data
     if source == "balls":
-        return Sequences.from_frames(ball_videos(run.recipe, 200)(0))
-    text = vocabulary_of(run.format.preparation) is not None  # read with the run's vocabulary
-    sequences = sequences_for(run, Path(source)) if text else load_sequences(source)
+        return in_order(run.recipe, Sequences.from_frames(ball_videos(run.recipe, 200)(0)))
+    if vocabulary_of(run.format.preparation) is not None:  # text is read with the run's vocabulary
+        sequences = sequences_for(run, Path(source))
+    else:
+        sequences = in_order(run.recipe, load_sequences(source))
     return _training_part(sequences, source)[:200]
 
 

@@ -255,19 +255,13 @@ def data_hiddens(run: Path, source: Path, out: Path) -> None:
 
     opened = open_run(run)
     sequences = sequences_for(opened, source)
-    save_sequences(
-        out,
-        (
-            Sequence(
-                opened.model.filter(one.frames[None])[0],
-                one.name,
-                one.frame_rate,
-                "probability",
-                split=one.split,
-            )
-            for one in sequences
-        ),
-    )
+
+    def hiddens(one: Sequence) -> Sequence:
+        means = opened.model.filter(one.frames[None])[0]
+        made = Sequence(means, one.name, one.frame_rate, "probability", split=one.split)
+        return made.backwards() if opened.recipe.backwards else made
+
+    save_sequences(out, map(hiddens, sequences))
     click.echo(f"{out}: {len(sequences)} sequences, {int(sequences.lengths.sum())} frames")
 
 

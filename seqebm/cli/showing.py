@@ -62,10 +62,15 @@ def sample(
     seed: int,
     out: Path | None,
 ) -> None:
-    """Draw sequences from the run's model, or continue a given one."""
+    """Draw sequences from the run's model, or continue a given one.
+
+    A run that learned backwards draws what comes before a given end: before the last frames of the
+    prompt, or before a text.
+    """
     import torch
 
     from seqebm.data import Sequences
+    from seqebm.learning.recipes import in_order
     from seqebm.learning.runs import open_run
 
     opened = open_run(run)
@@ -99,7 +104,8 @@ def sample(
     new = Sequences.from_frames(
         made, shape=form.shape, frame_rate=frame_rate, unit=form.unit, name="sample"
     )
-    write_sequences(out, Sequences(new, form.preparation), given)
+    new = in_order(opened.recipe, Sequences(new, form.preparation))
+    write_sequences(out, new, 0 if opened.recipe.backwards else given)
     click.echo(str(out))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,8 @@ def evaluate_text(
         click.echo(json.dumps(report))
         return
     count = sum(len(text) for text in texts)
-    click.echo(f"Bits per {vocabulary.unit}, {count} of them")
+    order = ", from the last to the first" if run.recipe.backwards else ""
+    click.echo(f"Bits per {vocabulary.unit}, {count} of them{order}")
     width = max(map(len, bits))
     for row, found in bits.items():
         error = "" if math.isnan(found.error) else f" ± {found.error:.4f}"
@@ -142,8 +143,11 @@ def _draw(run: Run, vocabulary: Vocabulary, text: SymbolSequence, picture: Path)
     from seqebm.text import heat_map
 
     some = replace(text, symbols=text.symbols[:SHOWN])
+    bits = torch.cat([*surprises(run.model, some)])
+    if run.recipe.backwards:  # it can be read again
+        some, bits = some.backwards(), bits.flip(0)
     labels = [vocabulary.label(symbol) for symbol in some.symbols.tolist()]
-    video.save(picture, heat_map(labels, torch.cat([*surprises(run.model, some)])))
+    video.save(picture, heat_map(labels, bits))
 
 
 def _texts(sequences: Sequences) -> list[SymbolSequence]:
@@ -175,19 +179,27 @@ def sample_text(
     seed: int,
     out: Path | None,
 ) -> None:
-    """Write texts as they are drawn: to a terminal, or to a file; each begins with the prompt."""
+    """Write texts as they are drawn: to a terminal, or to a file; each begins with the prompt.
+
+    Those of a run that learned backwards end with it, and are written when they are drawn.
+    """
     from seqebm.cli.common import generator, write_sequences
     from seqebm.data import Sequences
-    from seqebm.text import written
+    from seqebm.text import written, written_before
 
     vocabulary = vocabulary_of(run.format.preparation)
     assert vocabulary is not None
     if prompt == "":
         raise ValueError("--prompt: expected at least one character")
     source, texts = generator(seed), []
+    text: Iterable[str]
     for number in range(count):
-        parts = written(run.model, vocabulary, prompt or "", temperature, source)
-        text = itertools.chain([prompt or ""], itertools.islice(parts, symbols))
+        settings = prompt or "", temperature, source
+        if run.recipe.backwards:
+            text = [written_before(run.model, vocabulary, symbols, *settings), prompt or ""]
+        else:
+            parts = written(run.model, vocabulary, *settings)
+            text = itertools.chain([prompt or ""], itertools.islice(parts, symbols))
         if out is not None:
             texts.append("".join(text))
             continue

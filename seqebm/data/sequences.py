@@ -6,7 +6,7 @@ import collections.abc
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
@@ -86,6 +86,16 @@ class Sequence:
         """Returns the frames ``[time, visible]`` in `unit`: ``frames * scale + offset``."""
         return self.frames * self.scale + self.offset
 
+    def backwards(self) -> Sequence:
+        """Returns the sequence reversed in time, the last frame first.
+
+        Example:
+            >>> Sequence(torch.tensor([[1.0], [2.0]]), name="up").backwards()[:]
+            tensor([[2.],
+                    [1.]])
+        """
+        return replace(self, frames=self.frames.flip(0))
+
     def _set(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)
 
@@ -157,6 +167,10 @@ class SymbolSequence(Sequence, _MadeFrames):
     def n_visible(self) -> int:
         """K."""
         return self.categories
+
+    def backwards(self) -> SymbolSequence:
+        """Returns the sequence reversed in time, the last symbol first."""
+        return replace(self, symbols=self.symbols.flip(0))
 
     @property
     def _stored(self) -> Tensor:
@@ -264,6 +278,21 @@ class Sequences(collections.abc.Sequence[Sequence]):
         if not found:
             raise ValueError(f"no split {name!r}, there are {sorted({i.split for i in self})}")
         return found
+
+    def backwards(self) -> Sequences:
+        """Returns each sequence reversed in time, in its place among the others.
+
+        A sequence begins with its own last frame, however long the others are. What is reversed
+        twice is as it was.
+
+        Example:
+            >>> frames = torch.tensor([[[1.0], [2.0], [3.0]], [[4.0], [5.0], [0.0]]])
+            >>> data = Sequences.from_frames(frames, torch.tensor([3, 2]))
+            >>> data.backwards().padded()[0].squeeze(2)
+            tensor([[3., 2., 1.],
+                    [5., 4., 0.]])
+        """
+        return Sequences((item.backwards() for item in self), self.preparation)
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """Returns frames ``[n, max_time, visible]``, zero after each end, and lengths ``[n]``.

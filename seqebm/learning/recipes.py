@@ -141,6 +141,12 @@ class Recipe:
             (`RBM.start_chains`); 0: chains begin at the data.
         persistent: whether every frame of the data has a chain of its own, which goes on when the
             frame is met again (`batches.PersistentChains`).
+        backwards: whether the model learns sequences reversed in time, from their last frames to
+            their first, which can bring what belongs together nearer to each other. It is then a
+            model of reversed sequences: what it is measured on and goes on from is to be reversed
+            for it, and what it draws back again (`in_order`), as the commands do. Its likelihood of
+            a whole sequence can be compared with that of a model that reads forwards; what it says
+            of a single frame cannot, for it is given the frames after it and not those before.
         noise: in what the memory sees in training: the share of the pixels that are salt and
             pepper, or the standard deviation where units are Gaussian. The model is better at
             denoising for it, and at going on from its own frames.
@@ -192,6 +198,7 @@ class Recipe:
     binarise: bool = False
     chains: int = 0
     persistent: bool = False
+    backwards: bool = False
     noise: float = 0.0
     balls: int = 3
     resolution: int = 30
@@ -506,6 +513,8 @@ def _hold_at_zero(model: SequenceModel, names: str) -> SequenceModel:
 def make_data(recipe: Recipe, sequences: Sequences | None) -> Data:
     """Minibatches of the sequences, or of an endless list of bouncing-ball videos where None."""
     if sequences is None:
+        if recipe.backwards:
+            raise ValueError("backwards: goes with data from a file")
         return ball_videos(recipe, recipe.batch)
     data = pieces(recipe, sequences)
     if recipe.binarise and recipe.stride:
@@ -527,8 +536,22 @@ def with_units(recipe: Recipe, sequences: Sequences) -> Recipe:
     return replace(recipe, visible=needed)
 
 
+def in_order(recipe: Recipe, sequences: Sequences) -> Sequences:
+    """The sequences in the order of time in which the model of a recipe reads them.
+
+    The same brings what the model has made, such as samples, back into the order of the data.
+
+    Example:
+        >>> data = Sequences.from_frames(torch.tensor([[[1.0], [2.0]]]))
+        >>> in_order(Recipe(backwards=True), data)[0].frames.squeeze(1)
+        tensor([2., 1.])
+    """
+    return sequences.backwards() if recipe.backwards else sequences
+
+
 def pieces(recipe: Recipe, sequences: Sequences) -> Minibatches:
-    """Minibatches of the sequences, or of windows of them."""
+    """Minibatches of the sequences, or of windows of them, in the order of the recipe."""
+    sequences = in_order(recipe, sequences)
     if recipe.stride:
         reach = max(recipe.stride, recipe.window)
         return streams(sequences, recipe.stride, reach, recipe.batch, recipe.seed)

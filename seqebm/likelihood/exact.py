@@ -13,7 +13,7 @@ from seqebm.rbm import RBMEnergy
 from seqebm.units import Bernoulli, Units
 
 LARGEST_ENUMERATION = 24  #: units of the smaller layer up to which a sum over its states is done
-_BLOCK = 2**22  # numbers in one block of the enumeration: 32 MB in float64
+_BLOCK = 2**19  # numbers in one block of the enumeration: 4 MB in float64, which caches hold
 
 
 def enumerated_units(rbm: RBMEnergy) -> int:
@@ -41,7 +41,7 @@ def state_blocks(n: int, numbers: int, like: Tensor) -> Iterator[Tensor]:
 
     Args:
         n: number of units.
-        numbers: what the sum keeps in memory for each state.
+        numbers: what the sum keeps in memory for each state, beside the state itself.
         like: gives dtype and device.
 
     Raises:
@@ -56,7 +56,7 @@ def state_blocks(n: int, numbers: int, like: Tensor) -> Iterator[Tensor]:
 
 def _state_blocks(units: Units, numbers: int, like: Tensor) -> Iterator[Tensor]:
     """`state_blocks` of units of any kind whose states can be listed."""
-    size, count = max(1, _BLOCK // max(1, numbers)), round(2**units.bits)
+    size, count = max(1, _BLOCK // max(units.size, numbers)), round(2**units.bits)
     for start in range(0, count, size):
         yield units.states(start, min(start + size, count), like)
 

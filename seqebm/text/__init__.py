@@ -9,7 +9,7 @@ from seqebm.text.completion import Completion, best_completion, sampled_completi
 from seqebm.text.heatmap import heat_map
 from seqebm.text.ordering import Debugging, Ordering, debugged, orderings
 from seqebm.text.scores import log_probabilities
-from seqebm.text.writing import written
+from seqebm.text.writing import written, written_before
 
 __all__ = [
     "BracketMemory",
@@ -24,4 +24,5 @@ __all__ = [
     "orderings",
     "sampled_completions",
     "written",
+    "written_before",
 ]

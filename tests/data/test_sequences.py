@@ -104,6 +104,22 @@ def test_splits_are_found_by_name():
         data.split("valid")
 
 
+def test_sequences_are_reversed_in_time_each_by_itself():
+    data = Sequences(example(), "how")
+    found = data.backwards()
+    assert found.preparation == "how"
+    times = [one.frames.tolist()[::-1] for one in data]
+    mirrored = (
+        replace(one, frames=torch.tensor(frames)) for one, frames in zip(data, times, strict=True)
+    )
+    assert_same(found, [*mirrored])
+    assert_same(found.backwards(), data)
+    frames, lengths = found.padded()
+    assert torch.equal(frames[1, :4], data[1].frames[[3, 2, 1, 0]])
+    assert not frames[1, 4:].any()
+    assert torch.equal(lengths, data.lengths)
+
+
 def test_padded_and_from_frames_are_inverse():
     data = example()
     frames, lengths = data.padded()
@@ -379,6 +395,14 @@ def test_frames_of_symbols_are_one_hot():
     assert one.symbols.dtype == torch.uint8
 
 
+def test_symbols_are_reversed_in_time():
+    one = SymbolSequence(symbols=symbols(), categories=5, name="a", split="test")
+    (found,) = Sequences([one]).backwards()
+    assert isinstance(found, SymbolSequence)
+    assert found.symbols.tolist() == symbols().tolist()[::-1]
+    assert (found.categories, found.name, found.split) == (5, "a", "test")
+
+
 def test_frames_are_not_made_unless_asked_for(monkeypatch):
     """A book of 20 million characters: its frames would take 4 GB."""
     one = SymbolSequence(symbols=torch.zeros(20_000_000, dtype=torch.uint8), categories=50)
@@ -387,6 +411,7 @@ def test_frames_are_not_made_unless_asked_for(monkeypatch):
     assert data.n_visible == 50
     assert data.lengths.tolist() == [20_000_000]
     assert data.split("train")[0].split == "train"
+    assert len(data.backwards()[0]) == 20_000_000
 
 
 def test_symbols_and_frames_of_one_width_go_together():

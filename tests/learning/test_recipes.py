@@ -427,6 +427,20 @@ def test_sequences_can_be_cut_into_windows():
     assert frames.shape[1] == int(lengths.max()) <= 3
 
 
+@pytest.mark.parametrize("changes", [{}, {"window": 3}, {"stride": 2}, {"persistent": True}])
+def test_backwards_is_forwards_on_reversed_sequences(changes):
+    recipe = tiny("rtrbm", lr=0.1, **changes)
+    mirrored = Sequences(Sequence(one.frames[range(len(one))[::-1]]) for one in videos())
+    backwards, _ = train(replace(recipe, backwards=True), videos())
+    assert equal(backwards, train(recipe, mirrored)[0])
+    assert not equal(backwards, train(recipe, videos())[0])
+
+
+def test_only_data_from_a_file_are_learned_backwards():
+    with pytest.raises(ValueError, match="backwards: goes with data from a file"):
+        train(replace(TINY, backwards=True))
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains_on_balls(model):
     trained, history = train(tiny(model))
