@@ -21,9 +21,10 @@ TEXT = README.parent / "docs" / "text.md"
 LIKELIHOOD = README.parent / "docs" / "likelihood.md"
 CTC = README.parent / "docs" / "ctc.md"
 RECURRENT = README.parent / "docs" / "recurrent.md"
+OPTIMISATION = README.parent / "docs" / "optimisation.md"
 COMMANDS = [
     line
-    for page in (README, MOTION, MUSIC, TEXT, LIKELIHOOD, RECURRENT)
+    for page in (README, MOTION, MUSIC, TEXT, LIKELIHOOD, RECURRENT, OPTIMISATION)
     for line in re.findall(r"^    (seqebm .*)$", page.read_text(), re.MULTILINE)
 ]
 
@@ -44,6 +45,15 @@ def test_the_python_of_the_page_on_recurrent_networks_runs():
     with torch.random.fork_rng(devices=[]):
         exec(code, names)
     assert names["continued"].shape == (4, 30, 9)
+
+
+def test_the_python_of_the_page_on_optimisation_runs(capsys):
+    names: dict = {}
+    (code,) = re.findall(r"```python\n(.*?)```", OPTIMISATION.read_text(), re.DOTALL)
+    with torch.random.fork_rng(devices=[]):
+        exec(code, names)
+    assert names["report"].after < names["report"].before
+    assert capsys.readouterr().out
 
 
 def test_the_page_on_recurrent_networks_names_every_cell():

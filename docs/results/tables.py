@@ -229,6 +229,27 @@ def drawn(name: str) -> list[str]:
     return lines
 
 
+def products() -> list[str]:
+    """Products with the Gauss-Newton matrix, in gradients of torch's own networks."""
+    report = json.loads((HERE / "gauss-newton.json").read_text())
+    networks = ["torch.nn.RNN", "torch.nn.LSTM"]
+    columns = [report[f"gradient, {network}"] for network in networks]
+    names = [name.replace(networks[0], "torch") for name in columns[0]]
+    lines = _head("", networks)
+    for name, *rows in zip(names, *(column.values() for column in columns), strict=True):
+        lines.append(f"| {name} | " + " | ".join(f"{row['ratio']:.2f}" for row in rows) + " |")
+    return lines
+
+
+def steps() -> list[str]:
+    """Whole Hessian-free steps."""
+    report = json.loads((HERE / "hessian-free.json").read_text())["step"]
+    lines = _head("", ["seconds", "times ours"])
+    for name, row in report.items():
+        lines.append(f"| {name} | {row['ms'] / 1000:.1f} | {row['ratio']:.1f} |")
+    return lines
+
+
 def _spread(values: list[float], unit: str = "") -> str:
     mean = sum(values) / len(values)
     return f"{mean:.1f}{unit} ({min(values):.1f} … {max(values):.1f})"
@@ -313,6 +334,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
             "drawn chorales": drawn("jsb"),
             "drawn tunes": drawn("nottingham"),
         },
+        "docs/optimisation.md": {"products": products(), "whole steps": steps()},
         "docs/motion.md": {
             "loading": loading(),
             "mit": mit(),
