@@ -229,6 +229,50 @@ def drawn(name: str) -> list[str]:
     return lines
 
 
+MUSIC = {"piano": "Piano-midi.de", "nottingham": "Nottingham", "muse": "MuseData", "jsb": "JSB"}
+PUBLISHED = {  # Boulanger-Lewandowski, Bengio and Vincent 2012, table 1
+    "RTRBM, 2012": [-7.36, -2.62, -6.35, -6.35],
+    "RNN-RBM, 2012": [-7.09, -2.39, -6.01, -6.27],
+    "RNN-NADE (HF), 2012": [-7.05, -2.31, -5.60, -5.56],
+}
+
+
+def nats() -> list[str]:
+    """Nats a frame of music, of every model that was measured."""
+    runs = json.loads((HERE / "music.json").read_text())["runs"]
+    lines = _head("nats a frame", list(MUSIC.values()))
+    for name, values in PUBLISHED.items():
+        lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+    for model in dict.fromkeys(run.split("-", 1)[1] for run in runs):
+        found = [runs.get(f"{data}-{model}") for data in MUSIC]
+        cells = ["" if run is None else _between_bounds(run["test"]) for run in found]
+        lines.append(f"| {_without_seed(model)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def effort() -> list[str]:
+    """Accuracy, parameters and training time of the same runs."""
+    runs = json.loads((HERE / "music.json").read_text())["runs"]
+    lines = _head("run", ["accuracy", "parameters", "minutes", "best to worst bound"])
+    for name, run in runs.items():
+        width = run["test"]["upper"] - run["test"]["lower"]
+        lines.append(
+            f"| {_without_seed(name)} | {100 * run['accuracy']:.1f}% | {run['parameters']} "
+            f"| {run['seconds'] / 60:.1f} | {width:.3f} |"
+        )
+    return lines
+
+
+def _between_bounds(test: dict) -> str:
+    """An estimate with its error over sequences, and in bold where its bounds are 0.05 apart."""
+    value = f"{test['estimate']:.2f} ± {test['error']:.2f}"
+    return f"**{value}**" if test["upper"] - test["lower"] <= 0.05 else value
+
+
+def _without_seed(name: str) -> str:
+    return name.removesuffix("-1")
+
+
 def products() -> list[str]:
     """Products with the Gauss-Newton matrix, in gradients of torch's own networks."""
     report = json.loads((HERE / "gauss-newton.json").read_text())
@@ -331,6 +375,8 @@ def pages() -> dict[str, dict[str, list[str]]]:
         "docs/layers.md": {**layers, **small},
         "docs/ctc.md": {"digits": digits()},
         "docs/music.md": {
+            "nats": nats(),
+            "effort": effort(),
             "drawn chorales": drawn("jsb"),
             "drawn tunes": drawn("nottingham"),
         },
