@@ -108,12 +108,18 @@ class GaussNewton:
         self._kept = [self._linearised(batches[0])] if len(batches) == 1 else None
 
     def product(self, vector: Tensor, structural: float = 0.0) -> Tensor:
-        """G times a vector [N]; `structural` is the weight λμ of G_S."""
+        """G times a vector [N]; `structural` is the weight λμ of G_S.
+
+        Raises:
+            ValueError: such a weight where nothing is held.
+        """
 
         def of_one(linear: Linearisation, at: Prediction) -> Tensor:
             changes = linear.forward(vector)
             errors = [at.loss.curvature(at.outputs, changes[0])]
             if structural:
+                if not at.held:
+                    raise ValueError("structural: expected 0, for the forward pass holds nothing")
                 pairs = zip(at.held, changes[1:], strict=True)
                 errors += [(held.slopes * change).mul_(structural) for held, change in pairs]
             return linear.backward(errors)

@@ -189,6 +189,8 @@ def test_bad_input() -> None:
     for kind in (GaussNewton, Hessian):
         with pytest.raises(ValueError, match="batches: expected at least one, got none"):
             kind(f, [])
+    with pytest.raises(ValueError, match="structural: expected 0, for the forward pass holds"):
+        GaussNewton(f, [torch.ones(3, 2)]).product(torch.ones(3), 0.1)
     away = Objective(network.parameters(), lambda x: Prediction(x, Squared(torch.zeros(3, 2))))
     with pytest.raises(ValueError, match="forward: expected outputs that depend on the parameters"):
         GaussNewton(away, [torch.ones(3, 2)])
