@@ -110,7 +110,9 @@ def task_recipe(
         raise ValueError(
             f"model: a task is learned by one of {', '.join(MODELS)}, not by {model!r}"
         )
-    make_problem(task, length)  # tells whether there is one
+    if task not in PROBLEMS:
+        raise ValueError(f"task: expected one of {', '.join(PROBLEMS)}, got {task!r}")
+    make_problem(task, length)  # tells whether there is one of that length
     values = parsed(settings)
     for key in values:
         if key not in KEYS:
