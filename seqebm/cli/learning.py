@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seqebm.cli.common import COUNT, PATH, generator, sequences_for
+from seqebm.cli.tasks import evaluate_task, train_task
 from seqebm.cli.texts import evaluate_text, is_text, vocabulary_of, watched_bits
 
 if TYPE_CHECKING:
@@ -26,22 +27,28 @@ WATCHED = (20, 300)  #: held-out sequences, and first frames of each, that watch
 
 @click.command()
 @click.argument("model")
-@click.option("--data", "source", required=True, help="A data file, or 'balls' to generate videos.")
+@click.option("--data", "source", help="A data file, or 'balls' to generate videos.")
+@click.option("--task", help="Instead of data: a problem of long memory, such as addition.")
+@click.option("--length", type=COUNT, help="T of the task.  [default: 100]")
 @click.option("--out", required=True, type=PATH, help="Folder of the run.")
-@click.option("--preset", help="A named recipe, such as thesis-balls.")
+@click.option("--preset", help="A named recipe, such as thesis-balls or task-hf-plain.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A key of the recipe.")
 @click.option("--visible", help="Kind of the visible units; short for --set visible=KIND.")
+@click.option("--optimizer", help="Short for --set optimizer=NAME.")
 @click.option(
     "--device", default="cpu", show_default=True, help="Where to train: cpu, cuda, cuda:1."
 )
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 def train(
     model: str,
-    source: str,
+    source: str | None,
+    task: str | None,
+    length: int | None,
     out: Path,
     preset: str | None,
     settings: tuple[str, ...],
     visible: str | None,
+    optimizer: str | None,
     device: str,
     resume: bool,
 ) -> None:
@@ -51,6 +58,11 @@ def train(
     skip-rnn, tensor-rnn, mrnn, mlstm, memory-lstm, truncated-lstm, esn, or stacked, which stacks
     those that the key layers lists. Or it is a network and what it drives, CELL-rbm, CELL-nade or
     CELL-orderless-nade, such as lstm-rbm.
+
+    With --task MODEL is a cell; rnn is then the standard network that begins as Sutskever (2013)
+    has it. The optimiser is hf, nag, momentum, adam or sgd, and the preset is task-OPTIMIZER unless
+    another one is named: without either it is task-hf, Hessian-free with structural damping.
+    Training ends when less than 1% of test sequences are wrong.
 
     On the CPU numbers below 1e-38, which gradients that vanish are full of, are taken for zero:
     many processors are several times slower at them.
@@ -63,8 +75,20 @@ def train(
     from seqebm.learning.recipes import make_recipe
 
     usable_device(device)  # before anything is made
-    keys = _pairs(settings)
-    recipe = make_recipe(model, preset, keys if visible is None else {**keys, "visible": visible})
+    short = {"visible": visible, "optimizer": optimizer}
+    keys = _pairs(settings) | {key: name for key, name in short.items() if name is not None}
+    if task is not None:
+        from seqebm.learning.tasks import task_recipe
+
+        if source is not None:
+            raise ValueError("--data, --task: expected one of them, got both")
+        train_task(out, task_recipe(model, task, length or 100, preset, keys), device, resume)
+        return
+    if source is None:
+        raise ValueError("--data, --task: expected one of them, got neither")
+    if length is not None:
+        raise ValueError("--length: goes with --task; of videos use --set length=FRAMES")
+    recipe = make_recipe(model, preset, keys)
     sequences, held_out = _training_data(source, recipe)
     with parallel.process_group():
         trained, history = runs.start(
@@ -93,7 +117,8 @@ def train(
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--data", "source", required=True, help="A data file, or 'balls' for fresh videos.")
+@click.option("--data", "source", help="A data file, or 'balls' for fresh videos; none of a task.")
+@click.option("--length", type=COUNT, help="Of a task: T of the sequences (default: the run's).")
 @click.option("--train", "training", help="Training data of the yardsticks (default: the run's).")
 @click.option(
     "--prompt", default=10, show_default=True, type=COUNT, help="Frames given before a free run."
@@ -126,7 +151,8 @@ def train(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def evaluate(
     run: Path,
-    source: str,
+    source: str | None,
+    length: int | None,
     training: str | None,
     prompt: int,
     samples: int | None,
@@ -140,12 +166,20 @@ def evaluate(
 ) -> None:
     """Measure the run's model on held-out sequences, beside simple yardsticks.
 
-    Of text that is bits per character, over one continuous stream. A run that learned backwards
-    is measured on sequences reversed in time, and so are its yardsticks.
+    Of text that is bits per character, over one continuous stream; of a task it is how many of
+    10 000 sequences are wrong, which can be longer than those of the training. A run that learned
+    backwards is measured on sequences reversed in time, and so are its yardsticks.
     """
     from seqebm import evaluate as measure
-    from seqebm.learning.runs import open_run
+    from seqebm.learning.runs import open_run, read_description
 
+    if read_description(run).recipe.task:
+        evaluate_task(run, length, as_json)
+        return
+    if length is not None:
+        raise ValueError("--length: goes with the run of a task")
+    if source is None:
+        raise ValueError("--data: expected a data file or 'balls'")
     if against is not None and not likelihood:
         raise ValueError("--against: goes with --likelihood")
     opened = open_run(run)

@@ -129,7 +129,7 @@ def fit(
     )
     if resume and checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
-    bar = _progress_bar(run.step, steps, progress)
+    bar = progress_bar(run.step, steps, progress)
     started = time.monotonic() - run.seconds
     while run.step < steps:
         with gibbs.repeated(steps):
@@ -419,7 +419,7 @@ def _default_generator(device: torch.device) -> torch.Generator:
     return torch.default_generator
 
 
-def _progress_bar(start: int, steps: int, progress: bool | None) -> Any:
+def progress_bar(start: int, steps: int, progress: bool | None) -> Any:
     """A bar over the steps; with None it is silent unless stderr is a terminal."""
     from tqdm import tqdm
 

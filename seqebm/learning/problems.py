@@ -264,16 +264,18 @@ def learn(
     optimizer: torch.optim.Optimizer,
     *,
     steps: int,
+    first: int = 0,
     schedules: Mapping[str, Schedule] | None = None,
 ) -> list[float]:
     """Updates of a network by any of torch's optimisers.
 
     Args:
         network: inputs to output pre-activations; changed in place.
-        data: the examples of a step, 0, 1 …
+        data: the examples of a step, `first`, `first` + 1 …
         kind: of the problem (`problem_loss`).
         optimizer: over the network's parameters.
         steps: number of updates.
+        first: number of the first one.
         schedules: functions of the step for entries of the optimiser's groups, as in `fit`.
 
     Returns:
@@ -295,7 +297,7 @@ def learn(
         True
     """
     losses = []
-    for step in range(steps):
+    for step in range(first, first + steps):
         for name, schedule in (schedules or {}).items():
             set_entry(optimizer, name, schedule(step))
         examples = data(step)

@@ -28,6 +28,7 @@ from seqebm.optim.initialisations import (
 
 TEST_SEED = 20_000  # of generated test videos; those for training come from seed sequences
 OPTIMIZERS = ("adam", "sgd", "hf")
+TASK_OPTIMIZERS = ("hf", "nag", "momentum", "adam", "sgd")
 RANGES = {
     "steps": (1, 10**12),
     "batch": (1, 10**6),
@@ -38,6 +39,7 @@ RANGES = {
     "damping": (1e-10, 1e10),
     "structural": (0, math.inf),
     "cg_steps": (1, 10**6),
+    "limit": (1, 10**12),
     "pretrain": (0, 10**12),
     "pretrain_cell": (0, 10**12),
     "window": (0, 10**9),
@@ -98,18 +100,26 @@ class Recipe:
         radius: spectral radius of an esn, a network of fixed random connections.
         leak: the share of a state of an esn that is new.
         density: share of the connections between states that an esn has.
-        input_scale: largest weight of an esn from the frame.
+        input_scale: largest weight of an esn from the frame; of the rnn of a task the standard
+            deviation of those connections from the inputs that it begins with.
+        task: the problem that is learned in the place of data, one of `seqebm.data.problems`; empty
+            where there are data. `seqebm.learning.tasks` says which keys count for it.
+        limit: minibatches of 1000 sequences after which a task counts as failed, see `solve`. A run
+            can be resumed with another one.
         steps: updates.
         batch: sequences an update.
         seed: decides initial values, data order and chains.
         optimizer: "adam", "sgd", or "hf", Hessian-free (`seqebm.optim.HessianFree`), which a
             network with independent units can be learned by, in batches of hundreds of sequences.
+            Of a task also "nag" and "momentum" (`seqebm.optim.nesterov`).
         damping: λ that hf begins with.
         structural: μ of hf, the weight of structural damping.
         cg_steps: products with the curvature matrix in a step of hf, at most.
         lr: learning rate of the first step.
         lr_end: learning rate after the last one, approached in a straight line.
-        momentum: of sgd.
+        momentum: of sgd, nag and momentum.
+        thesis_schedules: whether rate and momentum of a task follow Sutskever 2013, sec. 7.4.2, in
+            the place of lr, lr_end and momentum; in the memorization problems lr is the first rate.
         gibbs_steps: k of CD-k: a number, or step:number pairs as "0:10,1000:25".
         bf16: whether chains use bf16 inside their products (`gibbs.chain`).
         start_at_mean: whether the visible bias begins at the mean frame of some training data
@@ -152,7 +162,7 @@ class Recipe:
             denoising for it, and at going on from its own frames.
         balls: number of balls in generated videos.
         resolution: their height and width in pixels.
-        length: their number of frames.
+        length: their number of frames; of a task its length T.
     """
 
     model: str = "rtrbm"
@@ -170,6 +180,8 @@ class Recipe:
     leak: float = 1.0
     density: float = 0.1
     input_scale: float = 1.0
+    task: str = ""
+    limit: int = 50_000
     steps: int = 10_000
     batch: int = 4
     seed: int = 1
@@ -180,6 +192,7 @@ class Recipe:
     lr: float = 1e-3
     lr_end: float = 0.0
     momentum: float = 0.9
+    thesis_schedules: bool = False
     gibbs_steps: str = "10"
     bf16: bool = False
     start_at_mean: bool = True
@@ -209,9 +222,10 @@ class Recipe:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name}: expected a number from {low} to {high}, got {value}")
-        if self.optimizer not in OPTIMIZERS:
+        optimizers = TASK_OPTIMIZERS if self.task else OPTIMIZERS
+        if self.optimizer not in optimizers:
             raise ValueError(
-                f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}"
+                f"optimizer: expected one of {', '.join(optimizers)}, got {self.optimizer!r}"
             )
         if self.recurrence and self.recurrence not in RECURRENCES:
             names = ", ".join(RECURRENCES)
@@ -354,7 +368,7 @@ def make_recipe(model: str, preset: str | None, settings: Mapping[str, str]) -> 
         raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    values = {**(PRESETS[preset] if preset else {}), **_parsed(settings), "model": model}
+    values = {**(PRESETS[preset] if preset else {}), **parsed(settings), "model": model}
     return replace(Recipe(), **values)
 
 
@@ -372,19 +386,27 @@ _CONVERSIONS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _parsed(settings: Mapping[str, str]) -> dict[str, Any]:
-    """The settings with their texts turned into the types of the recipe's keys."""
-    types = {field.name: str(field.type) for field in fields(Recipe) if field.name != "model"}
-    parsed: dict[str, Any] = {}
+def parsed(settings: Mapping[str, str]) -> dict[str, Any]:
+    """The settings with their texts turned into the types of the recipe's keys.
+
+    Raises:
+        ValueError: an unknown key, or a value of the wrong type.
+
+    Example:
+        >>> parsed({"steps": "10", "lr": "0.1"})
+        {'steps': 10, 'lr': 0.1}
+    """
+    types = {f.name: str(f.type) for f in fields(Recipe) if f.name not in ("model", "task")}
+    values: dict[str, Any] = {}
     for key, text in settings.items():
         if key not in types:
             raise ValueError(f"unknown key {key!r}; the keys are {', '.join(types)}")
         convert = _CONVERSIONS[types[key]]
         try:
-            parsed[key] = convert(text)
+            values[key] = convert(text)
         except (ValueError, KeyError):
             raise ValueError(f"{key}: expected {types[key]}, got {text!r}") from None
-    return parsed
+    return values
 
 
 def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
@@ -419,7 +441,7 @@ def build_model(recipe: Recipe, n_visible: int) -> SequenceModel:
 def _build_recurrent(recipe: Recipe, n_visible: int) -> SequenceModel:
     """The untrained recurrent network of a recipe, with what it drives."""
     _, output = RECURRENT[recipe.model]
-    cell = _build_cell(recipe, n_visible)
+    cell = build_cell(recipe, n_visible)
     if recipe.recurrence:
         for matrix in cell.recurrent_matrices():
             RECURRENCES[recipe.recurrence](matrix)
@@ -432,7 +454,7 @@ def _build_recurrent(recipe: Recipe, n_visible: int) -> SequenceModel:
     return RNN(cell, f"{output}:{recipe.hidden}")
 
 
-def _build_cell(recipe: Recipe, n_visible: int) -> Cell:
+def build_cell(recipe: Recipe, n_visible: int) -> Cell:
     """The recurrent network of a recipe."""
     kind, output = RECURRENT[recipe.model]
     if kind == "stacked":

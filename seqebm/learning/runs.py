@@ -20,6 +20,7 @@ from seqebm.learning.training import layer_file, train
 from seqebm.models import SequenceModel
 
 RECIPE_FILE = "recipe.json"
+CHANGEABLE = ("limit",)  # keys of a recipe that decide no step, only whether there are more
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Description:
 
     Attributes:
         recipe: what is trained.
-        data: the file of the training data, or "balls".
+        data: the file of the training data, "balls", or the name of a task.
         format: of the frames.
     """
 
@@ -108,7 +109,7 @@ def start(
     description = Description(recipe, data, frame_format(recipe, sequences))
     _empty_model(description)  # tells what no model can have before anything is written
     if parallel.rank() == 0:
-        _prepare(folder, description, resume)
+        prepare(folder, description, resume)
     parallel.wait()
     every = max(1, recipe.steps // 100)
     return train(
@@ -124,7 +125,7 @@ def start(
     )
 
 
-def _prepare(folder: Path, description: Description, resume: bool) -> None:
+def prepare(folder: Path, description: Description, resume: bool) -> None:
     """Write down what is trained, or compare it with what is written.
 
     Raises:
@@ -132,15 +133,14 @@ def _prepare(folder: Path, description: Description, resume: bool) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     first = RUN_FILE if description.recipe.model != "stack" else layer_file(folder / RUN_FILE, 1)
-    if not (folder / first).exists():  # before the first checkpoint nothing is lost
-        with atomic_path(folder / RECIPE_FILE) as temporary:
-            temporary.write_text(json.dumps(asdict(description), indent=2) + "\n")
-    elif not resume:
-        raise ValueError(
-            f"{folder}: already holds a training run; resume it or name another folder"
-        )
-    else:
-        _check_same(_read_description(folder), description, folder)
+    if (folder / first).exists():  # before the first checkpoint nothing is lost
+        if not resume:
+            raise ValueError(
+                f"{folder}: already holds a training run; resume it or name another folder"
+            )
+        _check_same(read_description(folder), description, folder)
+    with atomic_path(folder / RECIPE_FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(description), indent=2) + "\n")
 
 
 def open_run(folder: StrPath) -> Run:
@@ -148,10 +148,15 @@ def open_run(folder: StrPath) -> Run:
 
     Raises:
         FileNotFoundError: no run there, or one that was stopped before its first checkpoint.
-        ValueError: damaged files.
+        ValueError: damaged files, or a run that learns a task and so has no model of sequences.
     """
     folder = Path(folder)
-    found = _read_description(folder)
+    found = read_description(folder)
+    if found.recipe.task:
+        raise ValueError(
+            f"{folder}: its network has learned the task {found.recipe.task} and models no "
+            "sequences; what there is to do with it is `seqebm evaluate`"
+        )
     if found.recipe.model == "stack" and not (folder / RUN_FILE).exists():
         raise FileNotFoundError(f"{folder}: its layers are not all trained yet; resume the run")
     model = load(folder)
@@ -167,7 +172,7 @@ def _empty_model(description: Description) -> SequenceModel:
         return build_model(description.recipe, math.prod(description.format.shape))
 
 
-def _read_description(folder: Path) -> Description:
+def read_description(folder: Path) -> Description:
     """What `recipe.json` says.
 
     Raises:
@@ -195,7 +200,7 @@ def _read_description(folder: Path) -> Description:
 def _check_same(old: Description, new: Description, folder: Path) -> None:
     """Raise where a run would be resumed with another recipe or data of another form."""
     before, after = asdict(old.recipe), asdict(new.recipe)
-    keys = [key for key in after if before[key] != after[key]]
+    keys = [key for key in after if before[key] != after[key] and key not in CHANGEABLE]
     keys += ["data"] if (old.data, old.format) != (new.data, new.format) else []
     if keys:
         raise ValueError(f"{folder}: this run was begun with another {', '.join(keys)}")

@@ -61,9 +61,10 @@ def solve(
         test_every: steps between tests.
         limit: of minibatches, each used for a gradient or a product with the curvature matrix.
         stop: whether to stop when less than 1% of 10 000 test sequences are wrong.
-        checkpoint: file to write at every test.
+        checkpoint: file to write at every test. Its network, as the one that training ends with,
+            has the parameters θ that were tested, also where the optimiser looks ahead of them.
         resume: go on from `checkpoint` where it exists.
-        tell: is given every record.
+        tell: is given every record, while the network is what the record tells of.
 
     Returns:
         A record for every test: step, minibatches so far, seconds, the loss of the last step, the
@@ -100,17 +101,20 @@ def solve(
         if step % test_every and step < steps and minibatches < limit:
             continue
         record = {"step": step, "minibatches": minibatches, "seconds": time.monotonic() - started}
-        with getattr(optimizer, "at_theta", nullcontext)():  # where NAG looks ahead
+        ahead = {name: value.clone() for name, value in network.state_dict().items()}
+        with getattr(optimizer, "at_theta", nullcontext)():  # NAG otherwise looks ahead
             record |= {"loss": loss, **_tested(network, source, step), **report}
-        history.append(record)
-        tell(record)
-        if checkpoint is not None:
-            training = {
-                "history": history,
-                "optimizer_kind": type(optimizer).__name__,
-                "optimizer": optimizer.state_dict(),
-            }
-            save(network, checkpoint, training)
+            history.append(record)
+            tell(record)
+            if checkpoint is not None:
+                training = {
+                    "history": history,
+                    "ahead": ahead,
+                    "optimizer_kind": type(optimizer).__name__,
+                    "optimizer": optimizer.state_dict(),
+                }
+                save(network, checkpoint, training)
+    getattr(optimizer, "restart", lambda: None)()  # at θ for good
     return history
 
 
@@ -155,9 +159,8 @@ def _step(
     """One update: the loss before it, minibatches used, what the optimiser reports."""
     kind = source.problem.kind
     if not isinstance(optimizer, SecondOrder):
-        here = {name: lambda _, f=schedule: f(step) for name, schedule in schedules.items()}
         losses = learn(
-            network, lambda _: source.whole(step), kind, optimizer, steps=1, schedules=here
+            network, source.whole, kind, optimizer, steps=1, first=step, schedules=schedules
         )
         return losses[0], source.batch / MINIBATCH, {}
     first = source.draw(step, 0)  # met again and again; the others once
@@ -166,7 +169,10 @@ def _step(
         return network.prediction(first if piece == 0 else source.draw(step, piece), kind)
 
     pieces = source.pieces()
-    report = optimizer.step(forward, pieces, pieces[:1])
+    try:
+        report = optimizer.step(forward, pieces, pieces[:1])
+    except FloatingPointError as error:
+        raise FloatingPointError(f"learning stopped at step {step}: {error}") from None
     told = {f"step_{name}": value for name, value in report._asdict().items()}
     return report.loss, len(pieces) + report.products, told
 
@@ -194,7 +200,7 @@ def _restore(
         raise ValueError(f"checkpoint: {checkpoint} holds another network")
     if training.get("optimizer_kind") != kind:
         raise ValueError(f"checkpoint: {checkpoint} was not written with {kind}")
-    network.load_state_dict(stored.state_dict())
+    network.load_state_dict(training["ahead"])
     optimizer.load_state_dict(training["optimizer"])
     history: History = training["history"]
     return history

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqebm.checks import usable_device
 from seqebm.data import Sequences
@@ -31,7 +31,9 @@ from seqebm.learning.schedules import Schedule, linear
 from seqebm.models import RBM, RNN, RNNRBM, Innovations, SequenceModel, Stack
 from seqebm.models.energy import EnergyModel
 from seqebm.optim import HessianFree
+from seqebm.optim.nesterov import NAG, Momentum
 
+ACCELERATED = {"nag": NAG, "momentum": Momentum}
 MEAN_BATCHES = 16  # whose mean frame a model starts at
 DECAYING = (  # beginnings of names; taps between visible units are not among them: shrinking these
     # says that frames forget the one before
@@ -233,12 +235,14 @@ def make_corruption(recipe: Recipe) -> Corruption | None:
     return lambda frames, generator: noise(frames, recipe.noise, generator)
 
 
-def make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser of a recipe."""
     if recipe.optimizer == "hf":
         return HessianFree(
             model.parameters(), recipe.damping, recipe.structural, iterations=recipe.cg_steps
         )
+    if recipe.optimizer in ACCELERATED:
+        return ACCELERATED[recipe.optimizer](model.parameters(), recipe.lr, recipe.momentum)
     learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
     groups = [
         {"params": [p for name, p in learned.items() if decays(name) == yes], "weight_decay": decay}
