@@ -259,7 +259,7 @@ def test_optimisers():
     assert (sgd.param_groups[0]["lr"], sgd.param_groups[0]["momentum"]) == (0.3, 0.7)
     trained = {id(p) for group in sgd.param_groups for p in group["params"]}
     assert trained == {id(p) for n, p in model.named_parameters() if n != "hidden_bias"}
-    with pytest.raises(ValueError, match="optimizer: expected one of adam, sgd, got 'lbfgs'"):
+    with pytest.raises(ValueError, match="optimizer: expected one of adam, sgd, hf, got 'lbfgs'"):
         make_optimizer(model, tiny("rtrbm", optimizer="lbfgs"))
 
 
