@@ -7,8 +7,10 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/seqebm demo
 
-# a process for each core, four at most; tests of a file share what they make and compile
-PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# a process for each core, four at most; tests of a file share what they make and compile, and files
+# come in their order, for those with few tests are not the short ones
+PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 \
+	--dist=loadfile --no-loadscope-reorder
 
 test: .venv/dev
 	$(PYTEST)

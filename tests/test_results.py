@@ -56,6 +56,7 @@ def call(series, monkeypatch, *arguments):
     series.main()
 
 
+@pytest.mark.slow
 def test_runs_are_trained_and_measured_once(characters, tmp_path, monkeypatch):
     call(characters, monkeypatch, "train", tmp_path, "ptb-mrnn")
     kept = json.loads(characters.file.read_text())
@@ -110,6 +111,7 @@ def test_every_run_has_a_model(program, name):
         assert recipe.seed == run.seed
 
 
+@pytest.mark.slow
 def test_errors_of_balls_are_those_of_the_tables(program, tmp_path, monkeypatch):
     module = program("recurrent")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
