@@ -285,6 +285,26 @@ def products() -> list[str]:
     return lines
 
 
+def problems() -> list[str]:
+    """Minibatches that problems of long memory took, by damping and length."""
+    path = HERE / "problems.json"
+    runs = json.loads(path.read_text())["runs"] if path.exists() else {}
+    ways: dict[tuple[str, str], dict[str, list[dict]]] = {}
+    for name, run in runs.items():
+        problem, length, damping, _ = name.rsplit("-", 3)
+        ways.setdefault((length, damping), {}).setdefault(problem, []).append(run)
+    lines = _head("problem", [f"T = {length}, {damping}" for length, damping in ways])
+    for problem in dict.fromkeys(problem for found in ways.values() for problem in found):
+        cells = [_work(found.get(problem, [])) for found in ways.values()]
+        lines.append(f"| {problem} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _work(runs: list[dict]) -> str:
+    """The minibatches of each run, a dash for one that did not solve its problem."""
+    return ", ".join(f"{run['minibatches']:.0f}" if run["solved"] else "–" for run in runs)
+
+
 def steps() -> list[str]:
     """Whole Hessian-free steps."""
     report = json.loads((HERE / "hessian-free.json").read_text())["step"]
@@ -380,7 +400,11 @@ def pages() -> dict[str, dict[str, list[str]]]:
             "drawn chorales": drawn("jsb"),
             "drawn tunes": drawn("nottingham"),
         },
-        "docs/optimisation.md": {"products": products(), "whole steps": steps()},
+        "docs/optimisation.md": {
+            "products": products(),
+            "whole steps": steps(),
+            "problems": problems(),
+        },
         "docs/motion.md": {
             "loading": loading(),
             "mit": mit(),
