@@ -8,16 +8,13 @@ ratios to `torch.nn.RNN`. "weights gathered" is the MRNN with the gradient of ea
 one product after the last step and not in one at every step: it is not worth having.
 """
 
-import argparse
-import json
-import platform
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timing import take_turns
+from timing import compare
 from torch import Tensor, nn
 
 from seqebm.cells import CELLS, MRNN, Cell, make_cell
@@ -98,26 +95,7 @@ def contestants(backward: bool) -> dict[str, Callable[[], object]]:
     return {name: torch.no_grad()(call) for name, call in calls.items()}
 
 
-def main() -> None:
-    """Measure both, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    file = parser.parse_args().json
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    report: dict = {
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-    }
-    for name, backward in (("forward", False), ("forward and backward", True)):
-        times = take_turns(contestants(backward), 4.0)
-        report[name] = times
-        print(f"\n{name}")
-        for contestant, row in times.items():
-            print(f"{contestant:24} {row['ms']:8.1f} ms {row['ratio']:6.2f}")
-    if file:
-        file.write_text(json.dumps(report, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    torch.set_flush_denormal(True)
+    rounds = {"forward": False, "forward and backward": True}
+    compare(__doc__, {name: partial(contestants, backward) for name, backward in rounds.items()})

@@ -8,14 +8,11 @@ below 1e-38, which many processors are slow at; `seqebm train` has them taken fo
 take turns in one process, figures are medians of CPU time and ratios to the first of a table.
 """
 
-import argparse
-import json
-import platform
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import torch
-from timing import take_turns
+from timing import compare
 
 from seqebm.cells import make_cell
 
@@ -36,24 +33,6 @@ def gradients(at_the_end: bool) -> dict[str, Callable[[], object]]:
     return {"flushed": lambda: gradient(True), "denormal": lambda: gradient(False)}
 
 
-def main() -> None:
-    """Measure, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    file = parser.parse_args().json
-    torch.set_num_threads(1)  # denormal numbers are flushed in one thread only
-    report: dict = {
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-    }
-    for name, at_the_end in (("loss at the last step", True), ("loss at all steps", False)):
-        report[name] = times = take_turns(gradients(at_the_end), 4.0)
-        print(f"\n{name}")
-        for contestant, row in times.items():
-            print(f"{contestant:10} {row['ms']:8.1f} ms {row['ratio']:6.2f}")
-    if file:
-        file.write_text(json.dumps(report, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    rounds = {"loss at the last step": True, "loss at all steps": False}
+    compare(__doc__, {name: partial(gradients, last) for name, last in rounds.items()})

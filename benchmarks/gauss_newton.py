@@ -11,14 +11,11 @@ their own for products: for these the yardstick is their own gradient, with a ba
 growing T. Libraries that are not installed are left out: `pip install curvlinops-for-pytorch`.
 """
 
-import argparse
-import json
-import platform
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import torch
-from timing import take_turns
+from timing import compare
 from torch import Tensor, nn
 
 from seqebm.cells import Cell, make_cell, pieces
@@ -182,28 +179,8 @@ def others(kind: str, time: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def main() -> None:
-    """Measure, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    file = parser.parse_args().json
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    report: dict = {
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-    }
-    rounds = [lambda kind=kind: contestants(kind) for kind in ("rnn", "lstm")]
-    rounds += [lambda kind=kind, t=t: others(kind, t) for kind in OTHERS for t in LENGTHS]
-    for enter in rounds:
-        times = take_turns(enter(), 4.0)
-        report |= {next(iter(times)): times}
-        print()
-        for contestant, row in times.items():
-            print(f"{contestant:28} {row['ms']:8.1f} ms {row['ratio']:6.2f}", flush=True)
-    if file:
-        file.write_text(json.dumps(report, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    torch.set_flush_denormal(True)
+    rounds: dict = {kind: partial(contestants, kind) for kind in ("rnn", "lstm")}
+    rounds |= {f"{kind}, T = {t}": partial(others, kind, t) for kind in OTHERS for t in LENGTHS}
+    compare(__doc__, rounds)

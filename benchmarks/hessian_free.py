@@ -11,16 +11,12 @@ go through the conjugate gradients of scipy and which neither backtracks nor sea
 where they are not installed.
 """
 
-import argparse
 import copy
 import importlib.util
-import json
-import platform
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from timing import take_turns
+from timing import compare
 from torch import Tensor, nn
 
 from seqebm.cells import FusedCell
@@ -103,21 +99,6 @@ def contestants() -> dict[str, Callable[[], object]]:
     return found
 
 
-def main() -> None:
-    """Measure, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    file = parser.parse_args().json
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    times = take_turns(contestants(), 4.0)
-    for contestant, row in times.items():
-        print(f"{contestant:28} {row['ms']:10.0f} ms {row['ratio']:7.2f}")
-    if file:
-        machine = platform.processor() or platform.machine()
-        report = {"machine": machine, "torch": torch.__version__, "step": times}
-        file.write_text(json.dumps(report, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    torch.set_flush_denormal(True)
+    compare(__doc__, {"step": contestants})

@@ -276,10 +276,9 @@ def _without_seed(name: str) -> str:
 def products() -> list[str]:
     """Products with the Gauss-Newton matrix, in gradients of torch's own networks."""
     report = json.loads((HERE / "gauss-newton.json").read_text())
-    networks = ["torch.nn.RNN", "torch.nn.LSTM"]
-    columns = [report[f"gradient, {network}"] for network in networks]
-    names = [name.replace(networks[0], "torch") for name in columns[0]]
-    lines = _head("", networks)
+    columns = [report["rnn"], report["lstm"]]
+    names = [name.replace("torch.nn.RNN", "torch") for name in columns[0]]
+    lines = _head("", ["torch.nn.RNN", "torch.nn.LSTM"])
     for name, *rows in zip(names, *(column.values() for column in columns), strict=True):
         lines.append(f"| {name} | " + " | ".join(f"{row['ratio']:.2f}" for row in rows) + " |")
     return lines
