@@ -10,6 +10,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from PIL import Image
 from scipy.io import savemat
 
 import seqebm
-from seqebm import scenes
+from seqebm import cli, scenes
+from seqebm.cells import StandardRNN
 from seqebm.data import (
     Sequence,
     Sequences,
@@ -37,10 +39,15 @@ from seqebm.data.mocap import (
     read_preparation,
 )
 from seqebm.data.music import PianoRoll, read_midi, write_midi
+from seqebm.data.problems import make_problem
 from seqebm.data.speech import mfcc, read_wav
 from seqebm.data.text import read_vocabulary
 from seqebm.learning import runs
+from seqebm.learning.problems import ProblemNetwork, thesis_initialisation
 from seqebm.learning.recipes import Recipe
+from seqebm.learning.solving import solve
+from seqebm.learning.tasks import open_task
+from seqebm.optim import HessianFree
 from seqebm.sound import write_wav
 
 ROOT = Path(__file__).parents[1]
@@ -430,6 +437,99 @@ def test_the_yardsticks_of_the_treebank_and_the_books(real_data, tmp_path, monke
         assert f"{name}.h5: {size} characters of {kinds} kinds" in said
 
 
+@pytest.mark.slow
+def test_hidden_states_are_filmed_while_a_problem_is_solved(tmp_path):
+    assert run("hidden_states.py", "6", tmp_path / "new.mp4") == ""
+    problem = make_problem("memorization-5", 6)
+    net = ProblemNetwork(StandardRNN(4, 30), 3)
+    thesis_initialisation(net, 0.1, torch.Generator().manual_seed(1))
+    inputs, shown = problem.all_examples().inputs[[0, 6, 12, 18, 24, 31]], []
+
+    def look(record=None):
+        with torch.no_grad():
+            shown.append(net.cell(inputs, net.cell.initial_state(6))[0])
+
+    look()
+    optimizer = HessianFree(net.parameters(), 0.1, 1 / 30)
+    history = solve(net, problem, optimizer, steps=5000, seed=1, tell=look)
+    assert history[-1]["sequences"] < 0.01
+    film = read_video(tmp_path / "new.mp4")
+    height, width = 10 + 31 + 41 + 3 * 30 + 22, 32 + 6 * (3 * 17 + 12)
+    assert film.shape == (height, width)
+    assert len(film.frames) == len(history) + 1
+    for frame, states in zip(film.frames.reshape(-1, height, width), shown, strict=True):
+        for place, one in enumerate(states):
+            left = 22 + place * (3 * 17 + 12) + 1
+            seen = frame[83 : 83 + 90 : 3, left : left + 51 : 3]
+            assert float((seen - (one.T + 1) / 2).abs().mean()) < 0.06
+
+
+@pytest.mark.slow
+def test_figure_4_1_is_measured_run_by_run(tmp_path, monkeypatch, capfd):
+    """The program of docs/results/problems.json, with trainings that take no time."""
+    monkeypatch.syspath_prepend(ROOT / "docs" / "results")
+    module = imported(ROOT / "docs" / "results" / "problems.py")
+
+    def run_here(line, check):
+        assert line[:3] == [sys.executable, "-m", "seqebm"]
+        assert check
+        monkeypatch.setattr(sys, "argv", line[2:])
+        cli.main()
+
+    small = {"TASKS": ("memorization-5", "xor"), "LENGTHS": (2, 10)}
+    for name, value in {**small, "OUT": tmp_path / "problems.json"}.items():
+        monkeypatch.setattr(module, name, value)
+
+    def program(line):
+        monkeypatch.setattr(sys, "argv", ["problems.py", *line.split()])
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "subprocess", SimpleNamespace(run=run_here))
+            patch.setattr(module, "printed", lambda *command: "abc")
+            patch.setattr(module, "machine", lambda: "any")
+            module.main()
+        return [line for line in capfd.readouterr().out.splitlines() if "--out" in line]
+
+    line = f"train {tmp_path / 'runs'} memorization-5-2 --seeds 1 --limit"
+    (first, second) = program(f"{line} 3")
+    assert first.startswith(
+        "seqebm train rnn --task memorization-5 --length 2 --preset task-hf --set seed=1 "
+    )
+    assert " --preset task-hf-plain " in second
+    assert program(f"{line} 3") == []
+    kept = json.loads(module.OUT.read_text())["runs"]
+    assert set(kept) == {"memorization-5-2-structural-1", "memorization-5-2-plain-1"}
+    for name, found in kept.items():
+        last = open_task(tmp_path / "runs" / name).history[-1]
+        assert found["minibatches"] == last["minibatches"] >= 3
+        assert (found["steps"], found["seconds"]) == (last["step"], last["seconds"])
+        assert (found["error"], found["solved"]) == (last["sequences"], False)
+        assert f"--out RUNS/{name}" in found["command"]
+        assert (found["commit"], found["machine"]) == ("abc", "any")
+    (longer,) = program(f"train {tmp_path / 'runs'} memorization-5-2-plain-1 --limit 40")
+    assert "limit=40" in longer
+    again = json.loads(module.OUT.read_text())["runs"]
+    assert again["memorization-5-2-plain-1"]["minibatches"] >= 40
+    assert again["memorization-5-2-structural-1"] == kept["memorization-5-2-structural-1"]
+    assert program("plot") == []
+    with Image.open(tmp_path / "problems.png") as image:
+        assert image.size == (336, 368)
+
+
+def test_the_runs_of_figure_4_1_have_names(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs" / "results")
+    module = imported(ROOT / "docs" / "results" / "problems.py")
+    assert len(module.chosen([], 2)) == 8 * 4 * 2 * 2
+    assert module.chosen(["xor-50-plain-2"], 2) == [("xor", 50, "plain", 2)]
+    assert {run[0] for run in module.chosen(["temporal-order"], 1)} == {"temporal-order"}
+    both = module.chosen(["memorization-5-100", "addition-100"], 1)
+    assert [module.called_so(run) for run in both] == [
+        "addition-100-structural-1",
+        "addition-100-plain-1",
+        "memorization-5-100-structural-1",
+        "memorization-5-100-plain-1",
+    ]
+
+
 def test_text_is_written_as_it_goes(tmp_path):
     (tmp_path / "book.txt").write_text("so it goes on and on. " * 20)
     book = load_sequences(tmp_path / "book.txt")
@@ -493,6 +593,7 @@ def test_there_is_a_test_for_every_program():
         "continue_music.py",
         "continue_video.py",
         "denoise.py",
+        "hidden_states.py",
         "predict.py",
         "sample.py",
         "stream.py",
