@@ -284,6 +284,16 @@ def products() -> list[str]:
     return lines
 
 
+def characters() -> list[str]:
+    """Bits per character of networks of one size."""
+    runs = json.loads((HERE / "characters.json").read_text())["runs"]
+    lines = _head("run", ["parameters", "minutes", "validation", "test"])
+    for name, run in runs.items():
+        bits = " | ".join(f"{run[split]['bits']:.3f}" for split in ("valid", "test"))
+        lines.append(f"| {name} | {run['parameters']} | {run['seconds'] / 60:.0f} | {bits} |")
+    return lines
+
+
 def problems() -> list[str]:
     """Minibatches that problems of long memory took, by damping and length."""
     path = HERE / "problems.json"
@@ -393,6 +403,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
         "README.md": {"results": rows(), "changes": changes(), "speed": speed()},
         "docs/layers.md": {**layers, **small},
         "docs/ctc.md": {"digits": digits()},
+        "docs/text.md": {"characters": characters()},
         "docs/music.md": {
             "nats": nats(),
             "effort": effort(),
