@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -205,7 +204,7 @@ def start(
     prepare(folder, Description(recipe, recipe.task, form), resume)
     checkpoint = folder / RUN_FILE
     done = open_task(folder).history[-1]["step"] if checkpoint.exists() else 0
-    with progress_bar(int(done), recipe.steps, progress) as bar, _flushed():
+    with progress_bar(int(done), recipe.steps, progress) as bar:
 
         def tell(record: Mapping[str, float]) -> None:
             bar.set_postfix(_shown(record), refresh=False)
@@ -235,16 +234,6 @@ def _shown(record: Mapping[str, float]) -> dict[str, str]:
         told |= {"λ": f"{record['step_damping']:.2g}", "ρ": f"{record['step_ratio']:.2f}"}
         told["CG"] = str(record["step_products"])
     return told
-
-
-@contextmanager
-def _flushed() -> Iterator[None]:
-    """Within it numbers too small for full precision are zero: vanishing gradients are slow."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 def open_task(folder: StrPath) -> TaskRun:
