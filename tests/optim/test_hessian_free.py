@@ -233,6 +233,8 @@ def test_values_that_are_not_finite() -> None:
 
 def test_a_forward_pass_that_changes_is_refused() -> None:
     network, x = nn.Linear(2, 1), torch.ones(3, 2)
+    nn.init.ones_(network.weight)
+    nn.init.zeros_(network.bias)
     y, source = torch.zeros(3, 1), torch.Generator().manual_seed(0)
     noisy = lambda x: Prediction(network(x + torch.rand(3, 2, generator=source)), Squared(y))  # noqa: E731
     with pytest.raises(ValueError, match="forward: expected the same at every call"):
