@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from seqebm import gibbs
@@ -240,7 +240,7 @@ class _Run:
         count = int((whole - context).clamp(min=0).sum())
         loss = parallel.combine(self.model, self._gradient(frames, lengths), count)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = get_total_norm(gradients)
+        norm = gradient_norm(gradients)
         self.unseen.append((self.step, loss.clone(), norm))
         if self.waits or len(self.unseen) == LOOK_EVERY:
             self.look()
@@ -410,6 +410,20 @@ class _Run:
         """Give the model its averaged parameters."""
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
+
+
+def gradient_norm(gradients: list[Tensor]) -> Tensor:
+    """The norm of all gradients together, in float64.
+
+    Errors that explode on their way back through time may have squares that float32 has no number
+    for; clipped, they are of use.
+
+    Example:
+        >>> f"{float(gradient_norm([torch.full((2, 2), 1e30)])):.3g}"
+        '2e+30'
+    """
+    norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 def _default_generator(device: torch.device) -> torch.Generator:

@@ -429,6 +429,18 @@ def test_clip_limits_the_norm_of_the_gradient():
     assert update_norm(norm * 3) == pytest.approx(norm, rel=1e-6)
 
 
+def test_gradients_whose_squares_overflow_are_clipped_all_the_same():
+    class Steep(seqebm.RNN):
+        def loss(self, frames, *rest, **options):
+            return super().loss(frames, *rest, **options) + 1e30 * self.readout.bias.sum()
+
+    model = Steep(torch.nn.RNN(4, 3, batch_first=True))
+    start = model.readout.bias.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    seqebm.fit(model, frames(), steps=1, optimizer=optimizer, clip=2.0)
+    torch.testing.assert_close(model.readout.bias.detach(), start - 1.0)  # four of 1: norm 2
+
+
 def test_one_step_of_gradient_descent_by_hand():
     model, batch = build("rtrbm"), frames()
     expected = build("rtrbm")
