@@ -309,6 +309,17 @@ def problems() -> list[str]:
     return lines
 
 
+def second() -> list[str]:
+    """Bouncing balls by methods of second and of first order."""
+    lines = _head("run", ["KL per sequence", "steps", "sequences read", "minutes"])
+    for name, run in json.loads((HERE / "second.json").read_text())["runs"].items():
+        lines.append(
+            f"| {name} | {run['kl']:.1f} ± {run['error']:.1f} | {run['steps']} "
+            f"| {run['sequences']:.0f} | {run['seconds'] / 60:.1f} |"
+        )
+    return lines
+
+
 def _work(runs: list[dict]) -> str:
     """The minibatches of each run, a dash for one that did not solve its problem."""
     return ", ".join(f"{run['minibatches']:.0f}" if run["solved"] else "–" for run in runs)
@@ -414,6 +425,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
             "products": products(),
             "whole steps": steps(),
             "problems": problems(),
+            "second": second(),
         },
         "docs/motion.md": {
             "loading": loading(),
