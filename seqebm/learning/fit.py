@@ -25,7 +25,7 @@ from seqebm.learning.streams import Streams, Stretch
 from seqebm.models import SequenceModel
 from seqebm.models.base import Memory, State, at, leaves, with_leaves
 from seqebm.optim import Report
-from seqebm.optim.second_order import SecondOrder
+from seqebm.optim.second_order import SecondOrder, shown
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]  #: frames to what is remembered of them
 History = list[dict[str, float]]
@@ -330,7 +330,7 @@ class _Run:
         loss = sum(self.losses) / len(self.losses)
         entry = {"step": self.step, "seconds": self.seconds, "loss": loss}
         if self.report is not None:
-            entry |= {f"step_{name}": value for name, value in self.report._asdict().items()}
+            entry |= self.report.record()
         if evaluate and parallel.rank() == 0:
             entry.update(evaluate(self.result))
         self.history.append(entry)
@@ -340,8 +340,7 @@ class _Run:
         """What a progress bar tells of the last step."""
         told = {"loss": f"{self.last_loss:.3f}"}
         if self.report is not None:
-            told |= {"λ": f"{self.report.damping:.2g}", "ρ": f"{self.report.ratio:.2f}"}
-            told["CG"] = str(self.report.products)
+            told |= shown(self.report.record())
         return told
 
     @property

@@ -15,6 +15,7 @@ from torch import nn
 
 from seqebm.data.problems import SOLVED, Examples, Memorization5, Problem
 from seqebm.learning.checkpoint import StrPath, load_training, save
+from seqebm.learning.fit import History
 from seqebm.learning.problems import ProblemNetwork, learn, measure
 from seqebm.learning.schedules import Schedule
 from seqebm.optim.second_order import SecondOrder
@@ -22,8 +23,6 @@ from seqebm.optim.second_order import SecondOrder
 MINIBATCH = 1000  #: sequences in which work is counted (Sutskever 2013, fig. 4.1)
 LIMIT = 50_000  #: minibatches after which a problem counts as failed (same)
 GLANCE, TEST = 1000, 10_000  #: test sequences: while it is far from solved, and to say that it is
-
-History = list[dict[str, float]]
 
 
 def solve(
@@ -173,8 +172,7 @@ def _step(
         report = optimizer.step(forward, pieces, pieces[:1])
     except FloatingPointError as error:
         raise FloatingPointError(f"learning stopped at step {step}: {error}") from None
-    told = {f"step_{name}": value for name, value in report._asdict().items()}
-    return report.loss, len(pieces) + report.products, told
+    return report.loss, len(pieces) + report.products, report.record()
 
 
 def _tested(network: nn.Module, source: _Source, step: int) -> dict[str, float]:

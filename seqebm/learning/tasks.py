@@ -13,7 +13,7 @@ from torch import nn
 from seqebm.cells import CELLS, StandardRNN
 from seqebm.data.problems import PROBLEMS, Problem, make_problem
 from seqebm.learning.checkpoint import RUN_FILE, StrPath, load_training
-from seqebm.learning.fit import progress_bar
+from seqebm.learning.fit import History, progress_bar
 from seqebm.learning.problems import (
     ProblemNetwork,
     momentum_initialisation,
@@ -27,8 +27,9 @@ from seqebm.learning.schedules import (
     linear,
     memorization_schedules,
 )
-from seqebm.learning.solving import History, solve
+from seqebm.learning.solving import solve
 from seqebm.learning.training import ACCELERATED, make_optimizer
+from seqebm.optim.second_order import shown
 
 MODELS = (*CELLS, "stacked")
 KEYS = (  # of a recipe that count for a task, beside model, task and length
@@ -230,10 +231,7 @@ def start(
 def _shown(record: Mapping[str, float]) -> dict[str, str]:
     """What a progress bar tells of a record."""
     told = {"loss": f"{record['loss']:.3f}", "wrong": f"{record['sequences']:.1%}"}
-    if "step_damping" in record:
-        told |= {"λ": f"{record['step_damping']:.2g}", "ρ": f"{record['step_ratio']:.2f}"}
-        told["CG"] = str(record["step_products"])
-    return told
+    return told | shown(record)
 
 
 def open_task(folder: StrPath) -> TaskRun:

@@ -11,7 +11,7 @@ import torch
 
 from seqebm.optim.conjugate import conjugate_gradients
 from seqebm.optim.curvature import GaussNewton
-from seqebm.optim.hessian_free import check_range, converged
+from seqebm.optim.hessian_free import DAMPING, check_range, converged
 from seqebm.optim.second_order import Direction, SecondOrder, Situation
 
 SHRINK, HALVINGS = 0.5, 6  # of the search along a direction
@@ -54,7 +54,7 @@ class AugmentedHessianFree(SecondOrder):
         structural: float = 0.0,
         iterations: int = 100,
     ) -> None:
-        check_range("damping", damping, 1e-10, 1e10)
+        check_range("damping", damping, *DAMPING)
         check_range("structural", structural, 0, math.inf)
         check_range("iterations", iterations, 1, math.inf)
         super().__init__(
@@ -65,11 +65,12 @@ class AugmentedHessianFree(SecondOrder):
         """The sum of the searched directions."""
         matrix = GaussNewton(here.objective, here.curvature)
         weight = self.damping * self.settings["structural"]
-        first = here.remembered if bool(here.remembered.any()) else None
         step, value = torch.zeros_like(here.gradient), here.before
         values: list[float] = []
         iterates = conjugate_gradients(
-            lambda v: matrix.product(v, weight) + self.damping * v, -here.gradient, first=first
+            lambda v: matrix.product(v, weight) + self.damping * v,
+            -here.gradient,
+            first=here.remembered,
         )
         for iterate in islice(iterates, self.settings["iterations"]):
             values.append(iterate.value)

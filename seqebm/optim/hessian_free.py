@@ -95,13 +95,13 @@ class HessianFree(SecondOrder):
         damping = self.damping
         matrix = GaussNewton(here.objective, here.curvature)
         weight = damping * self.settings["structural"]
-        scale = None
+        warm, scale = here.remembered, None
         if self.settings["precondition"]:
             scale = (matrix.diagonal(self.generator) + damping).pow(POWER)
         return truncated(
             here,
             lambda v: matrix.product(v, weight) + damping * v,
-            self.settings["decay"] * here.remembered,
+            None if warm is None else self.settings["decay"] * warm,
             scale,
             self.settings["iterations"],
         )
@@ -116,7 +116,7 @@ class HessianFree(SecondOrder):
 def truncated(
     here: Situation,
     product: Callable[[Tensor], Tensor],
-    start: Tensor,
+    start: Tensor | None,
     scale: Tensor | None,
     iterations: int,
 ) -> Direction | None:
@@ -125,22 +125,21 @@ def truncated(
     Args:
         here: where the optimiser stands.
         product: with B.
-        start: the first δ.
+        start: the first δ; None is zero.
         scale: see `conjugate_gradients`.
         iterations: at most so many.
 
     Returns:
         The direction, or None where there is no iterate.
     """
-    warm = start if bool(start.any()) else None
-    steps = islice(conjugate_gradients(product, -here.gradient, warm, scale), iterations)
+    steps = islice(conjugate_gradients(product, -here.gradient, start, scale), iterations)
     values: list[float] = []
     looked: list[Direction] = []
 
     def look(iterate: Iterate) -> float:
         """f at an iterate; whatever lowers it is a direction to go."""
         count, value = len(values), here.value(iterate.position)
-        products = count + (warm is not None)
+        products = count + (start is not None)
         looked.append(
             Direction(iterate.position, value, iterate.value, products, count, iterate.position)
         )

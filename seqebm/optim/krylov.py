@@ -50,7 +50,7 @@ class KrylovDescent(SecondOrder):
     def direction(self, here: Situation) -> Direction | None:
         """The best place of the subspace."""
         matrix = GaussNewton(here.objective, here.curvature)
-        known = [here.remembered] if bool(here.remembered.any()) else []
+        known = [] if here.remembered is None else [here.remembered]
         basis, images = krylov_basis(
             matrix.product, here.gradient, self.settings["dimensions"], known
         )

@@ -20,7 +20,7 @@ from torch import Tensor
 class _Accelerated(torch.optim.Optimizer):
     """What both methods have in common: a direction for each parameter, kept from step to step."""
 
-    def __init__(self, params: Iterable[Any], lr: float, momentum: float) -> None:
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.9) -> None:
         if not 0 <= lr < math.inf:
             raise ValueError(f"lr: expected a finite number of at least 0, got {lr}")
         if not 0 <= momentum <= 1:
@@ -128,9 +128,6 @@ class Momentum(_Accelerated):
         tensor([0.6500])
     """
 
-    def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.9) -> None:
-        super().__init__(params, lr, momentum)
-
     def _move(
         self, parameter: Tensor, gradient: Tensor, kept: Tensor, lr: float, momentum: float
     ) -> None:
@@ -172,9 +169,6 @@ class NAG(_Accelerated):
         ...     weight.detach().clone()
         tensor([0.9000])
     """
-
-    def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.9) -> None:
-        super().__init__(params, lr, momentum)
 
     def _move(
         self, parameter: Tensor, gradient: Tensor, kept: Tensor, lr: float, momentum: float

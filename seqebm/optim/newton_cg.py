@@ -44,7 +44,7 @@ class NewtonCG(HessianFree):
         found = truncated(
             here,
             lambda v: matrix.product(v) + self.damping * v,
-            self.settings["decay"] * here.remembered,
+            None,
             None,
             self.settings["iterations"],
         )

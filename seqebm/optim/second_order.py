@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from seqebm.optim.objective import Batch, Forward, Objective
+from seqebm.optim.objective import Batch, Forward, Objective, flat
 
-TRIES = 60  # of a line search
+SHRINK, TRIES = 0.8, 60  # of a line search
 
 
 class Report(NamedTuple):
@@ -42,6 +42,18 @@ class Report(NamedTuple):
     products: int
     chosen: int
     rate: float
+
+    def record(self) -> dict[str, float]:
+        """Itself as a part of a training's history: step_loss and so on."""
+        return {f"step_{name}": value for name, value in self._asdict().items()}
+
+
+def shown(record: Mapping[str, float]) -> dict[str, str]:
+    """What a progress bar tells of a report that is part of a record; nothing where none is."""
+    if "step_damping" not in record:
+        return {}
+    told = {"λ": f"{record['step_damping']:.2g}", "ρ": f"{record['step_ratio']:.2f}"}
+    return {**told, "CG": str(record["step_products"])}
 
 
 class Direction(NamedTuple):
@@ -73,7 +85,7 @@ class Situation(NamedTuple):
         curvature: batches of the curvature matrix.
         check: the checking batches.
         before: f(θ) on these.
-        remembered: from the step before, [N].
+        remembered: from the step before, [N]; None where that left nothing.
     """
 
     objective: Objective
@@ -81,7 +93,7 @@ class Situation(NamedTuple):
     curvature: Sequence[Batch]
     check: Sequence[Batch]
     before: float
-    remembered: Tensor
+    remembered: Tensor | None
 
     def value(self, step: Tensor) -> float:
         """f(θ + δ) on the checking batches."""
@@ -102,9 +114,6 @@ class SecondOrder(torch.optim.Optimizer, ABC):
     Raises:
         ValueError: several groups.
     """
-
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Take the only group."""
@@ -157,11 +166,10 @@ class SecondOrder(torch.optim.Optimizer, ABC):
         report = Report(loss, norm, before, before, 0.0, 0.0, self.damping, 0, 0, 0.0)
         if not norm:
             return report
-        remembered = self._remembered(parameters)
-        here = Situation(objective, slope, curvature, check, before, remembered)
+        here = Situation(objective, slope, curvature, check, before, self._remembered(parameters))
         found = self.direction(here)
         if found is None:  # no curvature to be had
-            self._remember(parameters, torch.zeros_like(slope))
+            self._remember(objective, torch.zeros_like(slope))
             report = report._replace(ratio=-math.inf)
         else:
             report = self._go(here, found, report)
@@ -188,8 +196,7 @@ class SecondOrder(torch.optim.Optimizer, ABC):
         change = found.value - here.before
         objective = here.objective
         objective.move_to(objective.position + rate * found.step)
-        remembered = rate * found.remembered
-        self._remember(objective.parameters, remembered)
+        self._remember(objective, rate * found.remembered)
         return report._replace(
             after=after,
             predicted=found.predicted,
@@ -199,20 +206,19 @@ class SecondOrder(torch.optim.Optimizer, ABC):
             rate=rate,
         )
 
-    def _remembered(self, parameters: list[Tensor]) -> Tensor:
-        """What the last step left, or zeros."""
-        parts = [self.state[p].get("direction", torch.zeros_like(p)) for p in parameters]
-        return torch.cat([part.reshape(-1) for part in parts])
+    def _remembered(self, parameters: list[Tensor]) -> Tensor | None:
+        """What the last step left, if anything."""
+        vector = flat(self.state[p].get("direction", torch.zeros_like(p)) for p in parameters)
+        return vector if bool(vector.any()) else None
 
-    def _remember(self, parameters: list[Tensor], vector: Tensor) -> None:
+    def _remember(self, objective: Objective, vector: Tensor) -> None:
         """Keep a vector for the next step, in the pieces that a state_dict knows."""
-        pieces = vector.split([p.numel() for p in parameters])
-        for parameter, piece in zip(parameters, pieces, strict=True):
-            self.state[parameter]["direction"] = piece.view_as(parameter).clone()
+        for parameter, part in zip(objective.parameters, objective.parts(vector), strict=True):
+            self.state[parameter]["direction"] = part.clone()
 
 
 def line_search(
-    value: Callable[[float], float], whole: float, before: float, shrink: float = 0.8
+    value: Callable[[float], float], whole: float, before: float
 ) -> tuple[float, float]:
     """The first rate of 1, 0.8, 0.8² … that lowers f.
 
@@ -220,7 +226,6 @@ def line_search(
         value: f of a rate.
         whole: f of the rate 1, which is known.
         before: f of the rate 0.
-        shrink: see above.
 
     Returns:
         The rate, and f there; 0 and `before` where none of `TRIES` lowers f.
@@ -229,6 +234,6 @@ def line_search(
     for _ in range(TRIES):
         if here < before:
             return rate, here
-        rate *= shrink
+        rate *= SHRINK
         here = value(rate)
     return 0.0, before
