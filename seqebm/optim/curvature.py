@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +18,8 @@ from seqebm.optim.objective import (
     refused_modules,
     summed,
 )
+
+Made = TypeVar("Made")
 
 
 class Linearisation:
@@ -77,7 +81,33 @@ class Linearisation:
         return flat(gradients)
 
 
-class GaussNewton:
+class _OverBatches(ABC, Generic[Made]):
+    """A mean over batches of what each is made into once: kept where there is one batch.
+
+    Of several each is made anew every time, so that memory is that of one.
+    """
+
+    def __init__(self, objective: Objective, batches: Sequence[Batch]) -> None:
+        if not batches:
+            raise ValueError("batches: expected at least one, got none")
+        self.objective, self.batches = objective, batches
+        self._kept = [self._made(batches[0])] if len(batches) == 1 else None
+
+    @abstractmethod
+    def _made(self, batch: Batch) -> tuple[Made, float]:
+        """What a batch is made into, and the count of its loss."""
+
+    def _mean(self, of_one: Callable[[Made], Tensor]) -> Tensor:
+        """What a function gives of each batch, summed and divided by the sum of the counts."""
+        kept = self._kept or (self._made(batch) for batch in self.batches)
+        total, count = torch.zeros_like(self.objective.position), 0.0
+        for made, cases in kept:
+            total += of_one(made)
+            count += cases
+        return summed(total) / float(summed(total.new_tensor(count, dtype=torch.float64)))
+
+
+class GaussNewton(_OverBatches[tuple[Linearisation, Prediction]]):
     """The matrix G = Jᵀ (L∘g)'' J, structurally damped, as a mean over batches, by its products.
 
         G v + structural · G_S v,     G_S = J_xᵀ (D∘e)'' J_x
@@ -101,12 +131,6 @@ class GaussNewton:
         tensor([4., 4., 4., 4.])
     """
 
-    def __init__(self, objective: Objective, batches: Sequence[Batch]) -> None:
-        if not batches:
-            raise ValueError("batches: expected at least one, got none")
-        self.objective, self.batches = objective, batches
-        self._kept = [self._linearised(batches[0])] if len(batches) == 1 else None
-
     def product(self, vector: Tensor, structural: float = 0.0) -> Tensor:
         """G times a vector [N]; `structural` is the weight λμ of G_S.
 
@@ -114,7 +138,8 @@ class GaussNewton:
             ValueError: such a weight where nothing is held.
         """
 
-        def of_one(linear: Linearisation, at: Prediction) -> Tensor:
+        def of_one(made: tuple[Linearisation, Prediction]) -> Tensor:
+            linear, at = made
             changes = linear.forward(vector)
             errors = [at.loss.curvature(at.outputs, changes[0])]
             if structural:
@@ -133,7 +158,8 @@ class GaussNewton:
         Sutskever and Swersky 2012).
         """
 
-        def of_one(linear: Linearisation, at: Prediction) -> Tensor:
+        def of_one(made: tuple[Linearisation, Prediction]) -> Tensor:
+            linear, at = made
             signs = torch.randint(
                 2, at.outputs.shape, generator=generator, device=at.outputs.device
             )
@@ -142,26 +168,17 @@ class GaussNewton:
 
         return self._mean(of_one)
 
-    def _mean(self, of_one: Callable[[Linearisation, Prediction], Tensor]) -> Tensor:
-        """What a function gives of each batch, summed and divided by the sum of the counts."""
-        kept = self._kept or (self._linearised(batch) for batch in self.batches)
-        total, count = torch.zeros_like(self.objective.position), 0.0
-        for linear, at in kept:
-            total += of_one(linear, at)
-            count += at.loss.count
-        return summed(total) / float(summed(total.new_tensor(count, dtype=torch.float64)))
-
-    def _linearised(self, batch: Batch) -> tuple[Linearisation, Prediction]:
+    def _made(self, batch: Batch) -> tuple[tuple[Linearisation, Prediction], float]:
         """The linear map of a forward pass, and the values it was taken at."""
         with refused_modules():
             prediction = self.objective.forward(batch)
         linear = Linearisation(self.objective, prediction)
         outputs, loss, held = prediction
         fixed = tuple(Held(one.values.detach(), one.slopes.detach()) for one in held)
-        return linear, Prediction(outputs.detach(), loss, fixed)
+        return (linear, Prediction(outputs.detach(), loss, fixed)), loss.count
 
 
-class Hessian:
+class Hessian(_OverBatches[tuple[Tensor, ...]]):
     """The matrix f''(θ) of the objective itself, as a mean over batches, by its products.
 
     By double backward (Pearlmutter 1994): the gradient's graph is kept where there is one batch.
@@ -176,32 +193,26 @@ class Hessian:
         ValueError: no batches.
     """
 
-    def __init__(self, objective: Objective, batches: Sequence[Batch]) -> None:
-        if not batches:
-            raise ValueError("batches: expected at least one, got none")
-        self.objective, self.batches = objective, batches
-        self._kept = [self._gradient(batches[0])] if len(batches) == 1 else None
-
     def product(self, vector: Tensor) -> Tensor:
         """f''(θ) times a vector [N]."""
-        kept = self._kept or (self._gradient(batch) for batch in self.batches)
         parameters, parts = self.objective.parameters, self.objective.parts(vector)
-        total, count = torch.zeros_like(vector), 0.0
-        for gradient, cases in kept:
-            used = [(g, v) for g, v in zip(gradient, parts, strict=True) if g.requires_grad]
-            products = torch.autograd.grad(
-                [g for g, _ in used],
-                parameters,
-                [v for _, v in used],
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            total += flat(products)
-            count += cases
-        return summed(total) / float(summed(total.new_tensor(count, dtype=torch.float64)))
 
-    def _gradient(self, batch: Batch) -> tuple[tuple[Tensor, ...], float]:
+        def of_one(gradient: tuple[Tensor, ...]) -> Tensor:
+            used = [(g, v) for g, v in zip(gradient, parts, strict=True) if g.requires_grad]
+            return flat(
+                torch.autograd.grad(
+                    [g for g, _ in used],
+                    parameters,
+                    [v for _, v in used],
+                    retain_graph=True,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+            )
+
+        return self._mean(of_one)
+
+    def _made(self, batch: Batch) -> tuple[tuple[Tensor, ...], float]:
         """The gradient of a batch's summed loss, with its graph, and the loss' count."""
         with refused_modules():
             outputs, loss, _ = self.objective.forward(batch)
