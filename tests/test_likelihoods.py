@@ -129,6 +129,13 @@ def test_samples_in_the_padding_are_zero():
     assert static.shape == (4, 7, 5)
 
 
+def test_only_chosen_frames_are_drawn():
+    made, chosen = model(), some_frames(LENGTHS, 5, generator())
+    made.visible_bias.data.fill_(20.0)
+    drawn = next_frames(made, frames(), LENGTHS, generator(), chosen)
+    assert (drawn != 0).any(2).equal(chosen)
+
+
 def test_malformed_arguments_are_refused():
     with pytest.raises(ValueError, match="lengths"):
         brackets(model(), frames(), torch.tensor([8, 1, 1, 1]))

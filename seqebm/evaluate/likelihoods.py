@@ -256,6 +256,7 @@ def next_frames(
     frames: Tensor,
     lengths: Tensor | None = None,
     generator: torch.Generator | None = None,
+    chosen: Tensor | None = None,
 ) -> Tensor:
     """A sample of every frame given the true frames before it, [batch, time, visible].
 
@@ -264,9 +265,11 @@ def next_frames(
         frames: [batch, time, visible].
         lengths: [batch] or None; results in the padding are zero.
         generator: source of randomness.
+        chosen: bool, [batch, time], True for the frames that are wanted, samples of all others are
+            zero; None is all.
 
     Raises:
-        ValueError: bad frames or lengths.
+        ValueError: bad frames, lengths or choice.
 
     Example:
         >>> import seqebm
@@ -274,6 +277,6 @@ def next_frames(
         tensor([0., 1.])
     """
     with torch.no_grad():
-        conditional, some, mask = model.conditionals(frames, lengths)
+        conditional, some, mask = model.conditionals(frames, lengths, chosen)
         drawn, _ = conditional.sample(generator)
     return drawn.new_zeros(frames.shape).masked_scatter(mask.unsqueeze(-1), drawn.expand_as(some))

@@ -18,7 +18,7 @@ from seqebm.tempering import AnnealingPath, anneal, mean_field_paths, parallel_t
 ENUMERATED_SAMPLES = 12  #: units of the smaller layer up to which exact samples are drawn
 RUNGS = 10  #: of the parallel tempering that draws samples of larger machines
 SHARES = (1.0, 0.5, 0.0)  #: of the biases of mean field that the base may have
-PILOT_MACHINES, PILOT_RUNS, PILOT_INTERVALS = 32, 16, 64  #: of short annealings that choose a path
+PILOT_MACHINES, PILOT_RUNS, PILOT_INTERVALS = 32, 16, 64  #: of annealings that choose a path
 BLOCK = 2**18  #: numbers in the states of a layer that are led along a path together: 1 MB
 
 
@@ -75,7 +75,7 @@ def annealed_log_partition(
     should be states that the machines ought to know, such as the frames that a model is measured
     on: where runs from the base miss the mode that these are in, the two ends disagree.
 
-    Base and spacing are chosen by short annealings of some of the machines.
+    Base and spacing are chosen by annealing some of the machines.
 
     Args:
         rbm: the machines.
@@ -98,7 +98,7 @@ def annealed_log_partition(
     if temperatures < 2 or runs < 2:
         raise ValueError(f"temperatures, runs: expected at least 2, got {temperatures} and {runs}")
     row, states = _in_a_row(rbm), start.reshape(-1, *start.shape[-2:])
-    path = narrowest_path(row, states, sweeps, generator)
+    path = narrowest_path(row, states, temperatures, sweeps, generator)
     betas = spaced(path, temperatures, generator)
     rungs = spaced(path, RUNGS, generator)
     blocks = [*_blocks(path, states)]
@@ -183,21 +183,30 @@ def bennett(forward: Tensor, reverse: Tensor) -> Tensor:
 
 
 def narrowest_path(
-    rbm: RBMEnergy, start: Tensor, sweeps: int, generator: torch.Generator | None
+    rbm: RBMEnergy,
+    start: Tensor,
+    temperatures: int,
+    sweeps: int,
+    generator: torch.Generator | None,
 ) -> AnnealingPath:
-    """The path from a mean-field base on which a short annealing leaves the least between bounds.
+    """The path from a mean-field base on which annealing leaves the least between bounds.
+
+    It is tried with as many temperatures as there will be. Short runs would choose for the many
+    machines with one mode, which are near to what mean field finds; the gap that is left after long
+    ones is that of the few which have several, and for these flatter bases are far better.
 
     Args:
         rbm: the machines, [machines].
         start: [machines, runs, visible].
+        temperatures: number of β from 0 to 1.
         sweeps: of parallel tempering.
         generator: source of randomness.
     """
     which = _spread(len(start))
     few = mean_field_paths(_part(rbm, which), SHARES)
-    betas = torch.linspace(0, 1, PILOT_INTERVALS + 1).to(rbm.weight)
-    rungs = betas[:: PILOT_INTERVALS // 8]
-    samples = _model_samples(few[1], start[which, :PILOT_RUNS], rungs, sweeps, generator)
+    betas = torch.linspace(0, 1, temperatures).to(rbm.weight)
+    rungs = torch.linspace(0, 1, RUNGS).to(betas)
+    samples = _model_samples(few[-1], start[which, :PILOT_RUNS], rungs, sweeps, generator)
     gaps = []
     for path in few:
         found = _both_ends(path, samples, betas, generator)
