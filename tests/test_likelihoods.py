@@ -55,11 +55,27 @@ def test_what_is_in_the_padding_does_not_count():
 
 
 def test_the_errors_of_frames_average_out():
-    one = torch.ones(10, 40)
-    found = Bracket(-5.1 * one, -5 * one, -4.9 * one, 0.2 * one, 0.4 * one, one)
+    one = torch.ones(10, 40).double()
+    errors = one + torch.rand(10, 40, generator=generator()) / 1e9
+    found = Bracket(-5.1 * one, -5 * one, -4.9 * one, 0.2 * errors, 0.4 * errors, one)
     mean = nats_per_frame(found)
     assert mean.lower == pytest.approx(-5.1 - 3 * 0.2 / 20)
     assert mean.upper == pytest.approx(-4.9 + 3 * 0.4 / 20)
+
+
+def test_the_error_of_one_machine_does_not_average_out_over_its_frames():
+    """log Z of a static RBM is one number, whose annealing errs in all frames alike."""
+    made = seqebm.RBM(6, 5).double()
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=2.0, generator=generator())
+    images = (torch.rand(1, 400, 6, generator=generator()) > 0.5).double()
+    exact, outside = float(made.log_prob(images).detach().mean()), 0
+    for seed in range(40):
+        found = nats_per_frame(
+            likelihood.bracket(made, images, None, generator(seed), runs=10, temperatures=5)
+        )
+        outside += not found.lower <= exact <= found.upper
+    assert outside <= 1
 
 
 def test_the_bootstrap_finds_the_standard_error_of_a_mean():

@@ -92,7 +92,8 @@ def brackets(
 def nats_per_frame(found: Bracket, lengths: Tensor | None = None, seed: int = 1) -> Nats:
     """The mean over all frames of all sequences, as Boulanger-Lewandowski et al. (2012) report it.
 
-    Bounds of single frames are wide by the errors of their annealing, which average out here.
+    Bounds of single frames are wide by the errors of their annealing, which average out here;
+    where one machine was annealed for all frames, as that of a static RBM is, its error stays.
 
     Args:
         found: as `brackets` or `likelihood.bracket` gives it.
@@ -105,19 +106,18 @@ def nats_per_frame(found: Bracket, lengths: Tensor | None = None, seed: int = 1)
         -2.0
     """
     there = _there(found, lengths)
-    count = int(there.sum())
-
-    def error(values: Tensor) -> float:
-        return float(values[there].square().sum().sqrt()) / count
-
+    low_error, high_error = (
+        _mean_error(found.lower_error[there]),
+        _mean_error(found.upper_error[there]),
+    )
     return Nats(
-        float(found.from_model[there].mean()) - likelihood.ERRORS * error(found.lower_error),
+        float(found.from_model[there].mean()) - likelihood.ERRORS * low_error,
         float(found.estimate[there].mean()),
-        float(found.from_base[there].mean()) + likelihood.ERRORS * error(found.upper_error),
+        float(found.from_base[there].mean()) + likelihood.ERRORS * high_error,
         _bootstrap(found.estimate, there, seed),
         float(found.effective[there].min()),
         int((~found.good[there]).sum()),
-        count,
+        int(there.sum()),
         len(there),
     )
 
@@ -157,9 +157,8 @@ def refined_nats(
     def beyond(values: Tensor, errors: Tensor) -> tuple[float, float]:
         """The mean of what is said beyond the rough estimates, and its standard error."""
         more = (values - rough.estimate)[picked]
-        annealed = float(errors[picked].square().mean())
-        drawn = float(more.var()) * (1 - count / total)
-        return float(more.mean()), math.sqrt((annealed + drawn) / count)
+        drawn = float(more.var()) / count * (1 - count / total)
+        return float(more.mean()), math.hypot(_mean_error(errors[picked]), math.sqrt(drawn))
 
     low, low_error = beyond(fine.from_model, fine.lower_error)
     high, high_error = beyond(fine.from_base, fine.upper_error)
@@ -239,6 +238,16 @@ def _there(found: Bracket, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return torch.ones_like(found.estimate, dtype=torch.bool)
     return real(lengths, found.estimate.shape[1])
+
+
+def _mean_error(errors: Tensor) -> float:
+    """The standard error of a mean over frames [n] from their errors.
+
+    Frames whose errors are the same number have the same machine and were annealed together: what
+    is wrong with one is wrong with all, and does not average out among them.
+    """
+    values, counts = errors.unique(return_counts=True)
+    return float((values * counts).square().sum().sqrt()) / max(1, len(errors))
 
 
 def _bootstrap(values: Tensor, there: Tensor, seed: int) -> float:
