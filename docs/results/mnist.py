@@ -3,8 +3,8 @@
     python datasets/mnist.py FOLDER/images_mnist RUNS
     python docs/results/mnist.py train RUNS [RUN …]   # writes mnist.json
 
-`series.py` says how runs are called and resumed. mnist-long-1 is preset `mnist`, 60 000 updates by a
-hundred images; the others have 10 000, and are told apart by what their negative phase comes from
+`series.py` says how runs are called and resumed. mnist-long-1 is preset `mnist`, 60 000 updates by
+a hundred images; the others have 10 000, and are told apart by what their negative phase comes from
 and by whether the gradient is that of the centred machine. Log-likelihoods are of the 10 000 test
 images, drawn once as zeros and ones (datasets/mnist.py), in nats an image.
 """
@@ -38,8 +38,8 @@ def arguments(folder: Path, run: Name) -> list[str]:
 
 def figures(folder: Path, name: Name, run: Run) -> dict:
     """Nats an image between bounds, and what annealing from the base alone says."""
-    frames, lengths = load_sequences(folder / "mnist.h5").split("test").padded()
-    images = frames.reshape(1, -1, frames.shape[-1])  # one sequence, so that log Z is found once
+    images = torch.cat([s.frames for s in load_sequences(folder / "mnist.h5").split("test")])[None]
+    # all in one sequence, so that log Z is found once
     found = brackets(run.model, images, None, torch.Generator().manual_seed(1), **ANNEALING)
     nats = nats_per_frame(found)
     there = found.from_base.mean(), found.upper_error.max()
