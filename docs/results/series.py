@@ -41,6 +41,10 @@ class Name(NamedTuple):
     def __str__(self) -> str:
         return f"{self.data}-{self.model}-{self.seed}"
 
+    def called(self) -> set[str]:
+        """The names by which a run is meant."""
+        return {self.data, f"{self.data}-{self.model}", str(self)}
+
 
 class Series(NamedTuple):
     """Runs that are trained and measured alike.
@@ -83,8 +87,8 @@ class Series(NamedTuple):
 
     def chosen(self, names: Iterable[str]) -> list[Name]:
         """The runs that are meant."""
-        starts = tuple(f"{name}-" for name in names)
-        return [run for run in self.runs if not starts or f"{run}-".startswith(starts)]
+        wanted = set(names)
+        return [run for run in self.runs if not wanted or wanted & run.called()]
 
     def command(self, run: Name) -> str:
         """How a run is trained, wherever its files are."""
