@@ -31,7 +31,7 @@ SEEDS = (1, 2, 3)
 SET_CHANGES: dict[str, dict[str, float]] = {  # to the preset, for all models of a set
     "jsb": {"noise": 0.2},
     "piano": {"hidden": 150, "state": 100, "decay": 0.3, "steps": 2500},
-    "nottingham": {"steps": 6000},
+    "nottingham": {"steps": 8000},
     "muse": {"steps": 5000},
 }
 CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a model of a set

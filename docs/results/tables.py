@@ -263,6 +263,33 @@ def effort() -> list[str]:
     return lines
 
 
+RBMS = {
+    "cd1": "CD-1",
+    "cd25": "CD-25",
+    "pcd": "PCD-5",
+    "centred": "PCD-5, centred",
+    "long": "preset `mnist`: PCD-5, centred",
+}
+REPORTED = {"CD-1": -125.5, "CD-3": -105.5, "CD-25": -86.3}  # Salakhutdinov and Murray 2008
+
+
+def images() -> list[str]:
+    """Nats an image of handwritten digits, of RBMs that were trained in several ways."""
+    runs = json.loads((HERE / "mnist.json").read_text())["runs"]
+    columns = ["updates", "lower", "estimate", "upper", "from the base alone", "minutes"]
+    lines = _head("nats an image", columns)
+    for name, value in REPORTED.items():
+        lines.append(f"| {name}, 2008 | | | | | {value} | |")
+    for name, title in RBMS.items():
+        run = runs.get(f"mnist-{name}-1")
+        if run is not None:
+            bounds = [f"{run['test'][end]:.2f}" for end in ("lower", "estimate", "upper")]
+            cells = [run["steps"], *bounds, f"{run['from base']['nats']:.2f}"]
+            cells.append(f"{run['seconds'] / 60:.0f}")
+            lines.append(f"| {title} | " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
 def _between_bounds(test: dict) -> str:
     """An estimate with its error over sequences, and in bold where its bounds are 0.05 apart."""
     value = f"{test['estimate']:.2f} ± {test['error']:.2f}"
@@ -413,6 +440,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
     return {
         "README.md": {"results": rows(), "changes": changes(), "speed": speed()},
         "docs/layers.md": {**layers, **small},
+        "docs/likelihood.md": {"images": images()},
         "docs/ctc.md": {"digits": digits()},
         "docs/text.md": {"characters": characters()},
         "docs/music.md": {

@@ -18,7 +18,9 @@ from seqebm.tempering import AnnealingPath, anneal, mean_field_paths, parallel_t
 ENUMERATED_SAMPLES = 12  #: units of the smaller layer up to which exact samples are drawn
 RUNGS = 10  #: of the parallel tempering that draws samples of larger machines
 SHARES = (1.0, 0.5, 0.0)  #: of the biases of mean field that the base may have
-PILOT_MACHINES, PILOT_RUNS, PILOT_INTERVALS = 32, 16, 64  #: of annealings that choose a path
+PILOT_MACHINES, PILOT_RUNS = 32, 16  #: of annealings that choose a path
+PILOT_TEMPERATURES = 1000  #: at most, of those that choose a base
+PILOT_INTERVALS = 64  #: of those that choose a spacing
 BLOCK = 2**18  #: numbers in the states of a layer that are led along a path together: 1 MB
 
 
@@ -191,7 +193,7 @@ def narrowest_path(
 ) -> AnnealingPath:
     """The path from a mean-field base on which annealing leaves the least between bounds.
 
-    It is tried with as many temperatures as there will be. Short runs would choose for the many
+    It is tried with as many temperatures as there will be, or a thousand. Short runs would choose for the many
     machines with one mode, which are near to what mean field finds; the gap that is left after long
     ones is that of the few which have several, and for these flatter bases are far better.
 
@@ -204,7 +206,7 @@ def narrowest_path(
     """
     which = _spread(len(start))
     few = mean_field_paths(_part(rbm, which), SHARES)
-    betas = torch.linspace(0, 1, temperatures).to(rbm.weight)
+    betas = torch.linspace(0, 1, min(temperatures, PILOT_TEMPERATURES)).to(rbm.weight)
     rungs = torch.linspace(0, 1, RUNGS).to(betas)
     samples = _model_samples(few[-1], start[which, :PILOT_RUNS], rungs, sweeps, generator)
     gaps = []
