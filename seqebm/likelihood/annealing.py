@@ -193,9 +193,10 @@ def narrowest_path(
 ) -> AnnealingPath:
     """The path from a mean-field base on which annealing leaves the least between bounds.
 
-    It is tried with as many temperatures as there will be, or a thousand. Short runs would choose for the many
-    machines with one mode, which are near to what mean field finds; the gap that is left after long
-    ones is that of the few which have several, and for these flatter bases are far better.
+    It is tried with as many temperatures as there will be, or a thousand. Short runs would choose
+    for the many machines with one mode, which are near to what mean field finds; the gap that is
+    left after long ones is that of the few which have several, and for these flatter bases are far
+    better.
 
     Args:
         rbm: the machines, [machines].
