@@ -69,6 +69,7 @@ def annealed_log_partition(
     temperatures: int = 500,
     sweeps: int = 50,
     generator: torch.Generator | None = None,
+    rates: Tensor | None = None,
 ) -> Annealed:
     """log Z of every row's RBM by annealing between it and independent units, from both ends.
 
@@ -85,6 +86,10 @@ def annealed_log_partition(
         temperatures: number of β from 0 to 1.
         sweeps: of parallel tempering.
         generator: source of randomness.
+        rates: mean visible states of data that the machines should know as a whole, [*rows,
+            visible], for one more base (Salakhutdinov and Murray 2008); None where such data are
+            not at hand. They must not be those of one mode: runs that all begin there miss the
+            others together, and the two ends agree on what is wrong.
 
     Raises:
         ValueError: fewer than two temperatures or runs, or no sweeps.
@@ -100,7 +105,9 @@ def annealed_log_partition(
     if temperatures < 2 or runs < 2:
         raise ValueError(f"temperatures, runs: expected at least 2, got {temperatures} and {runs}")
     row, states = _in_a_row(rbm), start.reshape(-1, *start.shape[-2:])
-    path = narrowest_path(row, states, temperatures, sweeps, generator)
+    if rates is not None:
+        rates = rates.reshape(-1, rates.shape[-1])
+    path = narrowest_path(row, states, temperatures, sweeps, generator, rates)
     betas = spaced(path, temperatures, generator)
     rungs = spaced(path, RUNGS, generator)
     blocks = [*_blocks(path, states)]
@@ -190,8 +197,9 @@ def narrowest_path(
     temperatures: int,
     sweeps: int,
     generator: torch.Generator | None,
+    rates: Tensor | None = None,
 ) -> AnnealingPath:
-    """The path from a mean-field base on which annealing leaves the least between bounds.
+    """The path on which annealing leaves the least between bounds, of those from several bases.
 
     It is tried with as many temperatures as there will be, or a thousand. Short runs would choose
     for the many machines with one mode, which are near to what mean field finds; the gap that is
@@ -204,17 +212,32 @@ def narrowest_path(
         temperatures: number of β from 0 to 1.
         sweeps: of parallel tempering.
         generator: source of randomness.
+        rates: [machines, visible] or None, see `annealed_log_partition`.
     """
+    paths = mean_field_paths(rbm, SHARES)
+    if rates is not None:
+        paths.append(base_rates(rbm, rates))
     which = _spread(len(start))
-    few = mean_field_paths(_part(rbm, which), SHARES)
+    few = [_part_of(path, which) for path in paths]
     betas = torch.linspace(0, 1, min(temperatures, PILOT_TEMPERATURES)).to(rbm.weight)
     rungs = torch.linspace(0, 1, RUNGS).to(betas)
-    samples = _model_samples(few[-1], start[which, :PILOT_RUNS], rungs, sweeps, generator)
+    samples = _model_samples(few[0], start[which, :PILOT_RUNS], rungs, sweeps, generator)
     gaps = []
     for path in few:
         found = _both_ends(path, samples, betas, generator)
         gaps.append(float((found.upper - found.lower).abs().mean()))
-    return mean_field_paths(rbm, [SHARES[gaps.index(min(gaps))]])[0]
+    return paths[gaps.index(min(gaps))]
+
+
+def base_rates(rbm: RBMEnergy, rates: Tensor) -> AnnealingPath:
+    """The path from hidden units of no preference and visible ones of given means.
+
+    Args:
+        rbm: the machines, [*rows].
+        rates: [*rows, visible].
+    """
+    hidden_bias = torch.zeros_like(rbm.hidden_bias)
+    return AnnealingPath(rbm, rbm.visible.input_for(rates), hidden_bias)
 
 
 @torch.no_grad()

@@ -131,15 +131,16 @@ def rbm_bracket(
     Machines that are the same in all rows are annealed once, with frames of any row to begin with.
     """
     runs, temperatures, sweeps = annealing
-    free = rbm.free_energy(v).double()
+    free, rates = rbm.free_energy(v).double(), None
     if all(_is_shared(bias) for bias in (rbm.visible_bias, rbm.hidden_bias)):
         visible_bias, hidden_bias = _one(rbm.visible_bias), _one(rbm.hidden_bias)
         rbm = replace(rbm, visible_bias=visible_bias, hidden_bias=hidden_bias)
         every = v.reshape(-1, v.shape[-1])
+        rates = every.mean(0) if len(every) >= runs else None  # fewer may be all of one kind
         start = every[torch.randint(len(every), (runs,), generator=generator, device=v.device)]
     else:
         start = v.unsqueeze(-2).expand(*v.shape[:-1], runs, -1)
-    log_z = annealed_log_partition(rbm, start, temperatures, sweeps, generator)
+    log_z = annealed_log_partition(rbm, start, temperatures, sweeps, generator, rates)
     unseen = torch.full_like(log_z.estimate, 1 / runs)
     return Bracket(
         -free - log_z.upper,

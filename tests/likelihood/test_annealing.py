@@ -194,6 +194,20 @@ def test_the_base_is_chosen_by_measuring():
     assert chosen.visible_bias.abs().max() < 0.6 * mean_field.visible_bias.abs().max()
 
 
+def test_base_rates_of_data_are_a_base_too(monkeypatch):
+    monkeypatch.setattr(annealing, "SHARES", (0.0, 0.0))
+    rbm = machines(0.5, rows=(1,))
+    samples = exact_samples(rbm, 400, generator())
+    rates = samples.mean(1)
+    chosen = annealing.narrowest_path(rbm, samples, 20, 5, generator(), rates)
+    torch.testing.assert_close(chosen.visible_bias.sigmoid(), rates)
+    assert not chosen.hidden_bias.any()
+    found = annealed_log_partition(rbm, samples, 20, 5, generator(), rates)
+    without = annealed_log_partition(rbm, samples, 20, 5, generator())
+    assert found.effective > without.effective
+    torch.testing.assert_close(found.estimate, log_partition(rbm), atol=0.02, rtol=0)
+
+
 @pytest.mark.parametrize(("temperatures", "share"), [(5, 0.5), (300, 0.0)])
 def test_the_base_is_chosen_for_as_many_temperatures_as_there_will_be(temperatures, share):
     """Two machines of sixteen have two modes: what is left by long annealing is theirs."""
