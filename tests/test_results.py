@@ -3,12 +3,13 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from seqebm.data import Sequences, save_sequences
+from seqebm.data import Sequence, Sequences, save_sequences
 from seqebm.data.text import Characters
 from seqebm.evaluate import bits_per_symbol, surprises
 from seqebm.learning.recipes import Recipe, build_model, make_recipe
@@ -24,7 +25,7 @@ def program(monkeypatch):
     """Imports a program, which is then called as from a command line."""
     monkeypatch.syspath_prepend(ROOT / "docs" / "results")
     yield importlib.import_module
-    for name in ("series", "record", "mocap", "characters", "recurrent"):
+    for name in ("series", "record", "mocap", "characters", "recurrent", "music", "mnist"):
         sys.modules.pop(name, None)
 
 
@@ -86,10 +87,12 @@ def test_runs_are_trained_and_measured_once(characters, tmp_path, monkeypatch):
     assert not characters.file.exists()
 
 
-def test_runs_are_called_by_the_beginnings_of_their_names(program):
+def test_runs_are_called_by_their_names_and_what_they_have_in_common(program):
     series = program("characters").SERIES
     assert series.chosen([]) == series.runs
     assert {run.seed for run in series.runs[:10]} == {1}
+    music = program("music").SERIES
+    assert [str(run) for run in music.chosen(["jsb-rnn"])] == [f"jsb-rnn-{n}" for n in (1, 2, 3)]
     assert [str(run) for run in series.chosen(["anna-rnn"])] == [f"anna-rnn-{n}" for n in (1, 2, 3)]
     assert [str(run) for run in series.chosen(["ptb-mlstm-2", "pt"])] == ["ptb-mlstm-2"]
 
@@ -102,7 +105,7 @@ def test_all_networks_of_characters_are_of_one_size(program, model, symbols):
     assert module.parameters(model, hidden, symbols) == pytest.approx(216_000, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["characters", "recurrent"])
+@pytest.mark.parametrize("name", ["characters", "recurrent", "music", "mnist"])
 def test_every_run_has_a_model(program, name):
     for run in program(name).SERIES.runs:
         recipe = recipe_of(program(name).SERIES.arguments(Path("RUNS"), run))
@@ -128,3 +131,45 @@ def test_errors_of_balls_are_those_of_the_tables(program, tmp_path, monkeypatch)
     assert videos.shape == (4, 100, 900)
     error = (opened.model.predict(videos) - videos)[:, 1:].square().sum(-1).mean()
     assert row["next_frame"]["per_frame"] == pytest.approx(float(error.detach()), rel=1e-5)
+
+
+def coin_tosses(length, size):
+    frames = (
+        torch.rand(length, size, generator=torch.Generator().manual_seed(length)) < 0.3
+    ).float()
+    return Sequence(frames)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program_name", "run", "settings", "data"),
+    [
+        ("music", ("jsb", "rtrbm", 1), {"hidden": 5, "steps": 20}, "JSB_Chorales"),
+        ("music", ("muse", "rnn", 1), {"hidden": 5, "steps": 20}, "MuseData"),
+        ("mnist", ("mnist", "cd1", 1), {"hidden": 5, "steps": 20, "chains": 0}, "mnist"),
+    ],
+)
+def test_likelihoods_of_tables_hold_the_exact_value(
+    program, tmp_path, monkeypatch, program_name, run, settings, data
+):
+    module = program(program_name)
+    tosses = [replace(coin_tosses(n, 6), split="test") for n in (12, 20)]
+    save_sequences(tmp_path / f"{data}.h5", Sequences([coin_tosses(30, 6), *tosses]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    key = "cd1" if program_name == "mnist" else "-".join(run[:2])
+    monkeypatch.setitem(module.CHANGES, key, settings)
+    if program_name == "mnist":
+        annealing = {"runs": 50, "temperatures": 50, "sweeps": 20}
+        monkeypatch.setattr(module, "ANNEALING", annealing)
+    else:
+        monkeypatch.setattr(module, "FRAMES", {True: 9, False: 9})
+        monkeypatch.setattr(module, "TEMPERATURES", dict.fromkeys((True, False), (5, 40)))
+    series = module.SERIES._replace(runs=[module.Name(*run)], file=tmp_path / "figures.json")
+    call(series, monkeypatch, "train", tmp_path)
+    (row,) = json.loads(series.file.read_text())["runs"].values()
+    model = open_run(tmp_path / "-".join(map(str, run))).model
+    exact = torch.cat([model.log_prob(one.frames[None])[0].detach() for one in tosses])
+    assert row["test"]["frames"] == len(exact) == 32
+    assert row["test"]["lower"] - 1e-6 <= float(exact.mean()) <= row["test"]["upper"] + 1e-6
+    if program_name == "music":
+        assert 0 < row["accuracy"] < 1
