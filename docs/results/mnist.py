@@ -26,7 +26,7 @@ CHANGES: dict[str, dict[str, float]] = {  # to the preset
     "pcd": PLAIN,
     "centred": {"steps": 10_000},
 }
-ANNEALING = {"runs": 200, "temperatures": 20_000, "sweeps": 2000}  # of the one machine there is
+ANNEALING = {"runs": 600, "temperatures": 20_000, "sweeps": 2000}  # of the one machine there is
 
 
 def arguments(folder: Path, run: Name) -> list[str]:

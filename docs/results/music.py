@@ -26,30 +26,38 @@ SETS = {
     "nottingham": "Nottingham",
     "muse": "MuseData",
 }
-MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "rnn-nade", "rnn")
+MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "rnn-nade")
+NETWORKS = ("rnn", "lstm", "mrnn", "mlstm")  # with independent notes
 SEEDS = (1, 2, 3)
 SET_CHANGES: dict[str, dict[str, float]] = {  # to the preset, for all models of a set
     "jsb": {"noise": 0.2},
-    "piano": {"hidden": 150, "state": 100, "decay": 0.3, "steps": 2500},
-    "nottingham": {"steps": 8000},
+    "piano": {
+        "hidden": 150,
+        "state": 100,
+        "decay": 0.2,
+        "noise": 0.01,
+        "average": 0.998,
+        "steps": 2500,
+    },
+    "nottingham": {"noise": 0.02, "average": 0.998, "steps": 10_000},
     "muse": {"steps": 5000},
 }
 CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a model of a set
     "rtrbm": {"lr": 0.005},
     "rnn-nade": {"lr": 0.005},
-    "rnn": {"lr": 0.005},
+    **{name: {"lr": 0.005} for name in NETWORKS},
     "jsb-trbm": {"noise": 0.1, "steps": 3000},
     "jsb-rtrbm": {"noise": 0.15, "lr": 0.01, "batch": 16, "gibbs_steps": 10, "steps": 3000},
     "jsb-rnn-rbm": {"hidden": 250, "state": 150, "steps": 6000},
     "jsb-lstm-rbm": {"state": 150, "steps": 4000},
     "jsb-rnn-nade": {"hidden": 150, "state": 100, "decay": 0.5, "steps": 1500},
-    "jsb-rnn": {"hidden": 100, "decay": 0.5, "steps": 600},
-    "piano-lstm-rbm": {"steps": 1500},
+    **{f"jsb-{name}": {"hidden": 100, "decay": 0.5, "steps": 600} for name in NETWORKS},
+    "piano-lstm-rbm": {"noise": 0.02, "decay": 0.3, "steps": 1500},
     "piano-rnn-nade": {"decay": 1.0, "steps": 1000},
-    "piano-rnn": {"decay": 1.0, "steps": 1000},
+    **{f"piano-{name}": {"decay": 1.0, "steps": 1000} for name in NETWORKS},
     "nottingham-trbm": {"order": 8, "steps": 3000},
-    "nottingham-rnn-rbm": {"steps": 12_000},
-    "nottingham-rtrbm": {"order": 8, "steps": 5000},
+    "nottingham-rnn-rbm": {"state": 300, "steps": 14_000},
+    "nottingham-rtrbm": {"order": 8, "steps": 20_000},
     "muse-trbm": {"order": 8, "steps": 3000},
     "muse-rtrbm": {"order": 8},
 }
@@ -129,7 +137,9 @@ def generator(seed: int = 1) -> torch.Generator:
 
 
 SERIES = Series(
-    runs=[Name(data, model, seed) for seed in SEEDS for data in SETS for model in MODELS],
+    runs=[
+        Name(data, model, seed) for seed in SEEDS for data in SETS for model in (*MODELS, *NETWORKS)
+    ],
     arguments=arguments,
     figures=figures,
     file=Path(__file__).with_suffix(".json"),

@@ -3,8 +3,9 @@
     python docs/results/record.py RUN docs/results/balls-NAME.json [COMMIT]
 
 COMMIT is that of the code that did the training, if it is not the present one.
-Protocol G: 200 videos that no training saw, squared error of the next frame summed over 900
-pixels, mean over t = 2 … 100. The Gibbs averages come from a generator with seed 1.
+Protocol G: 200 videos that no training saw, squared error of the next frame summed over pixels,
+mean over t = 2 … 100, or to the length of the training's videos if these are longer. The Gibbs
+averages come from a generator with seed 1.
 """
 
 import json
@@ -26,7 +27,7 @@ def main() -> None:
     """Measure RUN and write FILE."""
     folder, out, *commit = sys.argv[1:]
     run, (model, training) = open_run(folder), load_training(folder)
-    test = held_out_videos(replace(run.recipe, length=100), 200)
+    test = held_out_videos(replace(run.recipe, length=max(100, run.recipe.length)), 200)
     generator = torch.Generator().manual_seed(1)
 
     def score(method: str) -> dict[str, float]:

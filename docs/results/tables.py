@@ -27,6 +27,20 @@ def rows() -> list[str]:
     return lines
 
 
+def small_balls() -> list[str]:
+    """Next-frame errors on 15 x 15 pixels, 128 frames, beside what has been published."""
+    lines = _head("squared error a frame", ["error", "parameters", "updates", "minutes"])
+    lines.append("| RTRBM, 2012 | 2.11 | | | |")
+    lines.append("| RNN-RBM, 2012 | 0.96 | | | |")
+    for path in sorted(HERE.glob("small-balls-*.json")):
+        report = json.loads(path.read_text())
+        cells = [_pair(_best(report)), report["parameters"], report["steps"]]
+        cells.append(f"{report['seconds'] / 60:.0f}")
+        name = path.stem.removeprefix("small-balls-")
+        lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
 def _best(report: dict) -> dict:
     """The score of the default prediction."""
     return report["next_frame"]["mean_field"]
@@ -441,6 +455,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
         "README.md": {"results": rows(), "changes": changes(), "speed": speed()},
         "docs/layers.md": {**layers, **small},
         "docs/likelihood.md": {"images": images()},
+        "docs/recurrent.md": {"small balls": small_balls()},
         "docs/ctc.md": {"digits": digits()},
         "docs/text.md": {"characters": characters()},
         "docs/music.md": {
