@@ -58,6 +58,7 @@ CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a mo
     "nottingham-trbm": {"order": 8, "steps": 3000},
     "nottingham-rnn-rbm": {"state": 300, "steps": 14_000},
     "nottingham-rtrbm": {"order": 8, "steps": 20_000},
+    "muse-lstm-rbm": {"noise": 0.04, "decay": 0.1, "average": 0.998, "steps": 10_000, "state": 200},
     "muse-trbm": {"order": 8, "steps": 3000},
     "muse-rtrbm": {"order": 8},
 }
