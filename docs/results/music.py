@@ -28,8 +28,9 @@ SETS = {
 }
 MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "rnn-nade")
 NETWORKS = ("rnn", "lstm", "mrnn", "mlstm")  # with independent notes
+SECOND = "-hf"  # ends the names of networks that are learned by Hessian-free optimisation
 SEEDS = (1, 2, 3)
-SET_CHANGES: dict[str, dict[str, float]] = {  # to the preset, for all models of a set
+SET_CHANGES: dict[str, dict[str, float | str]] = {  # to the preset, for all models of a set
     "jsb": {"noise": 0.2},
     "piano": {
         "hidden": 150,
@@ -42,16 +43,29 @@ SET_CHANGES: dict[str, dict[str, float]] = {  # to the preset, for all models of
     "nottingham": {"noise": 0.02, "average": 0.998, "steps": 10_000},
     "muse": {"steps": 5000},
 }
-CHANGES: dict[str, dict[str, float]] = {  # for a model everywhere, and for a model of a set
+CHANGES: dict[str, dict[str, float | str]] = {  # for a model everywhere, and for a model of a set
     "rtrbm": {"lr": 0.005},
     "rnn-nade": {"lr": 0.005},
     **{name: {"lr": 0.005} for name in NETWORKS},
+    f"rnn{SECOND}": {
+        "optimizer": "hf",
+        "batch": 200,
+        "cg_steps": 60,
+        "damping": 1.0,
+        "structural": 0.1,
+        "clip": 0,
+        "decay": 0,
+        "noise": 0,
+        "average": 0,
+        "steps": 20,
+    },
     "jsb-trbm": {"noise": 0.1, "steps": 3000},
     "jsb-rtrbm": {"noise": 0.15, "lr": 0.01, "batch": 16, "gibbs_steps": 10, "steps": 3000},
     "jsb-rnn-rbm": {"hidden": 250, "state": 150, "steps": 6000},
     "jsb-lstm-rbm": {"state": 150, "steps": 4000},
     "jsb-rnn-nade": {"hidden": 150, "state": 100, "decay": 0.5, "steps": 1500},
     **{f"jsb-{name}": {"hidden": 100, "decay": 0.5, "steps": 600} for name in NETWORKS},
+    f"jsb-rnn{SECOND}": {"hidden": 100},
     "piano-lstm-rbm": {"noise": 0.02, "decay": 0.3, "steps": 1500},
     "piano-rnn-nade": {"decay": 1.0, "steps": 1000},
     **{f"piano-{name}": {"decay": 1.0, "steps": 1000} for name in NETWORKS},
@@ -77,7 +91,8 @@ def arguments(folder: Path, run: Name) -> list[str]:
     for changed in (run.model, f"{run.data}-{run.model}"):
         keys |= CHANGES.get(changed, {})
     sets = [f"--set={key}={value}" for key, value in {**keys, "seed": run.seed}.items()]
-    return [run.model, "--data", str(folder / f"{SETS[run.data]}.h5"), "--preset", "music", *sets]
+    data = str(folder / f"{SETS[run.data]}.h5")
+    return [run.model.removesuffix(SECOND), "--data", data, "--preset", "music", *sets]
 
 
 def figures(folder: Path, name: Name, run: Run) -> dict:
@@ -139,7 +154,10 @@ def generator(seed: int = 1) -> torch.Generator:
 
 SERIES = Series(
     runs=[
-        Name(data, model, seed) for seed in SEEDS for data in SETS for model in (*MODELS, *NETWORKS)
+        Name(data, model, seed)
+        for seed in SEEDS
+        for data in SETS
+        for model in (*MODELS, *NETWORKS, f"rnn{SECOND}")
     ],
     arguments=arguments,
     figures=figures,
