@@ -41,6 +41,16 @@ def small_balls() -> list[str]:
     return lines
 
 
+def large_balls() -> list[str]:
+    """Next-frame errors of LSTM-RBMs on 30 x 30 pixels, with and without a pre-trained LSTM."""
+    lines = _head("squared error a frame", ["error", "updates of the LSTM alone", "updates"])
+    for name in ("balls-lstm-rbm", "pretrained-balls-lstm-rbm"):
+        report = json.loads((HERE / f"{name}.json").read_text())
+        before = report["recipe"]["pretrain_cell"]
+        lines.append(f"| {name} | {_pair(_best(report))} | {before} | {report['steps']} |")
+    return lines
+
+
 def _best(report: dict) -> dict:
     """The score of the default prediction."""
     return report["next_frame"]["mean_field"]
@@ -455,7 +465,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
         "README.md": {"results": rows(), "changes": changes(), "speed": speed()},
         "docs/layers.md": {**layers, **small},
         "docs/likelihood.md": {"images": images()},
-        "docs/recurrent.md": {"small balls": small_balls()},
+        "docs/recurrent.md": {"small balls": small_balls(), "large balls": large_balls()},
         "docs/ctc.md": {"digits": digits()},
         "docs/text.md": {"characters": characters()},
         "docs/music.md": {
