@@ -27,8 +27,7 @@ SETS = {
     "muse": "MuseData",
 }
 MODELS = ("trbm", "rtrbm", "rnn-rbm", "lstm-rbm", "rnn-nade")
-NETWORKS = ("rnn", "lstm", "mrnn", "mlstm")  # with independent notes
-SECOND = "-hf"  # ends the names of networks that are learned by Hessian-free optimisation
+NETWORKS = ("rnn", "lstm", "mrnn", "mlstm")  # with independent notes; rnn-hf is Hessian-free
 SEEDS = (1, 2, 3)
 SET_CHANGES: dict[str, dict[str, float | str]] = {  # to the preset, for all models of a set
     "jsb": {"noise": 0.2},
@@ -47,7 +46,7 @@ CHANGES: dict[str, dict[str, float | str]] = {  # for a model everywhere, and fo
     "rtrbm": {"lr": 0.005},
     "rnn-nade": {"lr": 0.005},
     **{name: {"lr": 0.005} for name in NETWORKS},
-    f"rnn{SECOND}": {
+    "rnn-hf": {
         "optimizer": "hf",
         "batch": 200,
         "cg_steps": 60,
@@ -65,11 +64,12 @@ CHANGES: dict[str, dict[str, float | str]] = {  # for a model everywhere, and fo
     "jsb-lstm-rbm": {"state": 150, "steps": 4000},
     "jsb-rnn-nade": {"hidden": 150, "state": 100, "decay": 0.5, "steps": 1500},
     **{f"jsb-{name}": {"hidden": 100, "decay": 0.5, "steps": 600} for name in NETWORKS},
-    f"jsb-rnn{SECOND}": {"hidden": 100},
+    "jsb-rnn-hf": {"hidden": 100},
     "piano-lstm-rbm": {"noise": 0.02, "decay": 0.3, "steps": 1500},
     "piano-rnn-nade": {"decay": 1.0, "steps": 1000},
     **{f"piano-{name}": {"decay": 1.0, "steps": 1000} for name in NETWORKS},
     "nottingham-trbm": {"order": 8, "steps": 3000},
+    "nottingham-lstm-rbm": {"noise": 0.05, "average": 0, "steps": 8000},
     "nottingham-rnn-rbm": {"state": 300, "steps": 14_000},
     "nottingham-rtrbm": {"order": 8, "steps": 20_000},
     "muse-lstm-rbm": {"noise": 0.04, "decay": 0.1, "average": 0.998, "steps": 10_000, "state": 200},
@@ -92,7 +92,7 @@ def arguments(folder: Path, run: Name) -> list[str]:
         keys |= CHANGES.get(changed, {})
     sets = [f"--set={key}={value}" for key, value in {**keys, "seed": run.seed}.items()]
     data = str(folder / f"{SETS[run.data]}.h5")
-    return [run.model.removesuffix(SECOND), "--data", data, "--preset", "music", *sets]
+    return [run.model.removesuffix("-hf"), "--data", data, "--preset", "music", *sets]
 
 
 def figures(folder: Path, name: Name, run: Run) -> dict:
@@ -157,7 +157,7 @@ SERIES = Series(
         Name(data, model, seed)
         for seed in SEEDS
         for data in SETS
-        for model in (*MODELS, *NETWORKS, f"rnn{SECOND}")
+        for model in (*MODELS, *NETWORKS, "rnn-hf")
     ],
     arguments=arguments,
     figures=figures,

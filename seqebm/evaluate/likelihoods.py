@@ -106,10 +106,8 @@ def nats_per_frame(found: Bracket, lengths: Tensor | None = None, seed: int = 1)
         -2.0
     """
     there = _there(found, lengths)
-    low_error, high_error = (
-        _mean_error(found.lower_error[there]),
-        _mean_error(found.upper_error[there]),
-    )
+    low_error = _mean_error(found.lower_error[there])
+    high_error = _mean_error(found.upper_error[there])
     return Nats(
         float(found.from_model[there].mean()) - likelihood.ERRORS * low_error,
         float(found.estimate[there].mean()),

@@ -221,7 +221,7 @@ def narrowest_path(
     few = [_part_of(path, which) for path in paths]
     betas = torch.linspace(0, 1, min(temperatures, PILOT_TEMPERATURES)).to(rbm.weight)
     rungs = torch.linspace(0, 1, RUNGS).to(betas)
-    samples = _model_samples(few[0], start[which, :PILOT_RUNS], rungs, sweeps, generator)
+    samples = _model_samples(few[1], start[which, :PILOT_RUNS], rungs, sweeps, generator)
     gaps = []
     for path in few:
         found = _both_ends(path, samples, betas, generator)
