@@ -308,6 +308,8 @@ def images() -> list[str]:
         run = runs.get(f"mnist-{name}-1")
         if run is not None:
             bounds = [f"{run['test'][end]:.2f}" for end in ("lower", "estimate", "upper")]
+            if not run["test"]["good"]:
+                bounds[1] = "–"
             cells = [run["steps"], *bounds, f"{run['from base']['nats']:.2f}"]
             cells.append(f"{run['seconds'] / 60:.0f}")
             lines.append(f"| {title} | " + " | ".join(map(str, cells)) + " |")
