@@ -58,7 +58,7 @@ CHANGES: dict[str, dict[str, float | str]] = {  # for a model everywhere, and fo
         "average": 0,
         "steps": 20,
     },
-    "jsb-trbm": {"noise": 0.1, "steps": 3000},
+    "jsb-trbm": {"lr": 0.005, "noise": 0.02, "decay": 0.1, "average": 0.998, "steps": 2000},
     "jsb-rtrbm": {"noise": 0.15, "lr": 0.01, "batch": 16, "gibbs_steps": 10, "steps": 3000},
     "jsb-rnn-rbm": {"hidden": 250, "state": 150, "steps": 6000},
     "jsb-lstm-rbm": {"state": 150, "steps": 4000},
