@@ -105,8 +105,6 @@ def annealed_log_partition(
     if temperatures < 2 or runs < 2:
         raise ValueError(f"temperatures, runs: expected at least 2, got {temperatures} and {runs}")
     row, states = _in_a_row(rbm), start.reshape(-1, *start.shape[-2:])
-    if rates is not None:
-        rates = rates.reshape(-1, rates.shape[-1])
     path = narrowest_path(row, states, temperatures, sweeps, generator, rates)
     betas = spaced(path, temperatures, generator)
     rungs = spaced(path, RUNGS, generator)
@@ -212,11 +210,11 @@ def narrowest_path(
         temperatures: number of β from 0 to 1.
         sweeps: of parallel tempering.
         generator: source of randomness.
-        rates: [machines, visible] or None, see `annealed_log_partition`.
+        rates: for as many machines or None, see `annealed_log_partition`.
     """
     paths = mean_field_paths(rbm, SHARES)
     if rates is not None:
-        paths.append(base_rates(rbm, rates))
+        paths.append(base_rates(rbm, rates.reshape_as(rbm.visible_bias)))
     which = _spread(len(start))
     few = [_part_of(path, which) for path in paths]
     betas = torch.linspace(0, 1, min(temperatures, PILOT_TEMPERATURES)).to(rbm.weight)

@@ -56,10 +56,10 @@ SCALES = [0.5, 2.0, 5.0, 10.0, 20.0]
 def test_bounds_are_bounds_in_expectation(scale):
     """Over many short annealings, where the two sides are far from each other."""
     rbm = machines(scale, rows=(200,))
-    found, exact = annealed(rbm, runs=4, temperatures=5), log_partition(rbm)
+    found, exact = annealed(rbm, runs=4, temperatures=3), log_partition(rbm)
     for surplus in (exact - found.lower, found.upper - exact):
         assert surplus.mean() > -3 * surplus.std() / math.sqrt(200)
-    if scale > 2:
+    if scale > 1:
         assert (found.upper - found.lower).mean() > 0
 
 
